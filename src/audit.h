@@ -1,0 +1,78 @@
+/*
+ * audit.h (layer 5): one row for each command, accepted or refused.
+ */
+#ifndef PROVCONN_AUDIT_H
+#define PROVCONN_AUDIT_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+#include "model.h"
+
+/* What the audit says of a command; ids are NULL, texts empty spans, for none. */
+typedef struct ProvconnAuditEntry
+{
+	const char *action;			/* the function's name without its prefix */
+	const char *outcome;		/* succeeded or refused */
+	ProvconnRefusal refusal;
+	const ProvconnUuid *connection_id;
+	const ProvconnUuid *user_id;
+	const ProvconnUuid *owner_id;
+	const ProvconnUuid *provider_id;
+	ProvconnSpan provider_slug;
+	ProvconnSpan reason;
+	ProvconnStatus old_status;
+	ProvconnStatus new_status;
+	bool		has_version;
+	int32		version;
+	Oid			caller;			/* the current user at the call */
+} ProvconnAuditEntry;
+
+/* What the triggers fix before the row is written. */
+typedef struct ProvconnAuditStamp
+{
+	ProvconnUuid audit_id;
+	TimestampTz occurred_at;
+	int64		seq;			/* 0: the row changed no connection */
+} ProvconnAuditStamp;
+
+/*
+ * What a command tells the triggers of the row it is about to write.  A row
+ * change of another connection, or with no frame at all, is "direct".
+ */
+typedef struct ProvconnAuditFrame
+{
+	const char *action;
+	ProvconnUuid connection_id;
+	ProvconnSpan provider_slug; /* data NULL: look it up */
+	ProvconnSpan reason;
+	Oid			caller;
+	TimestampTz now;
+	bool		recorded;		/* set when the row's audit row was written */
+} ProvconnAuditFrame;
+
+/*
+ * Makes sure that the audit can take a row of this time; call it before any
+ * row is locked.
+ */
+extern void provconn_audit_prepare(TimestampTz now);
+
+/* A stamp for a row of that shard. */
+extern ProvconnAuditStamp provconn_audit_stamp(int shard, TimestampTz now);
+
+/* Appends one row.  The only writer of provconn.audit. */
+extern void provconn_audit_write(const ProvconnAuditEntry *entry,
+								 const ProvconnAuditStamp *stamp);
+
+/* The shard that a row without a change belongs to: the connection's, else the user's. */
+extern int	provconn_audit_shard(const ProvconnAuditEntry *entry);
+
+/*
+ * The frame of the command that is writing; NULL where there is none.  Setting
+ * returns the frame before, which must be set again, also when an error passes.
+ */
+extern ProvconnAuditFrame *provconn_audit_set_frame(ProvconnAuditFrame *frame);
+extern ProvconnAuditFrame *provconn_audit_frame(const ProvconnUuid *connection_id);
+
+#endif							/* PROVCONN_AUDIT_H */

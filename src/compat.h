@@ -1,0 +1,83 @@
+/*
+ * compat.h (layer 0): what differs between PostgreSQL 15, 16, 17 and 18.
+ *
+ * The only file of the tree that looks at PG_VERSION_NUM.
+ */
+#ifndef PROVCONN_COMPAT_H
+#define PROVCONN_COMPAT_H
+
+#if PG_VERSION_NUM < 150000 || PG_VERSION_NUM >= 190000
+#error "provconn needs PostgreSQL 15, 16, 17 or 18"
+#endif
+
+#include "catalog/pg_extension.h"
+#include "executor/executor.h"
+#include "nodes/execnodes.h"
+#include "nodes/parsenodes.h"
+#include "utils/acl.h"
+#include "utils/rel.h"
+#include "utils/relcache.h"
+
+#if PG_VERSION_NUM >= 160000
+#include "parser/parse_relation.h"
+#include "varatt.h"
+#endif
+
+#if PG_VERSION_NUM < 160000
+static inline bool
+object_ownercheck(Oid class_id, Oid object_id, Oid role_id)
+{
+	Assert(class_id == ExtensionRelationId);
+	(void) class_id;
+	return pg_extension_ownercheck(object_id, role_id);
+}
+#endif
+
+/* A range table of one entry, for a row written through the executor. */
+static inline void
+provconn_compat_init_range_table(EState *estate, Relation rel, Bitmapset *updated)
+{
+	RangeTblEntry *rte = makeNode(RangeTblEntry);
+
+	rte->rtekind = RTE_RELATION;
+	rte->relid = RelationGetRelid(rel);
+	rte->relkind = rel->rd_rel->relkind;
+	rte->rellockmode = RowExclusiveLock;
+#if PG_VERSION_NUM >= 160000
+	{
+		List	   *permissions = NIL;
+
+		addRTEPermissionInfo(&permissions, rte)->updatedCols = updated;
+#if PG_VERSION_NUM >= 180000
+		ExecInitRangeTable(estate, list_make1(rte), permissions, bms_make_singleton(1));
+#else
+		ExecInitRangeTable(estate, list_make1(rte), permissions);
+#endif
+	}
+#else
+	rte->updatedCols = updated;
+	ExecInitRangeTable(estate, list_make1(rte));
+#endif
+}
+
+static inline void
+provconn_compat_init_recheck(EPQState *recheck, EState *estate)
+{
+#if PG_VERSION_NUM >= 160000
+	EvalPlanQualInit(recheck, estate, NULL, NIL, -1, NIL);
+#else
+	EvalPlanQualInit(recheck, estate, NULL, NIL, -1);
+#endif
+}
+
+static inline Oid
+provconn_compat_primary_key(Relation rel)
+{
+#if PG_VERSION_NUM >= 180000
+	return RelationGetPrimaryKeyIndex(rel, false);
+#else
+	return RelationGetPrimaryKeyIndex(rel);
+#endif
+}
+
+#endif							/* PROVCONN_COMPAT_H */

@@ -1,0 +1,290 @@
+/*
+ * connection.c (layer 5): connection rows.
+ *
+ * Nothing here decides whether a change is allowed: the commands do, and the
+ * guard trigger on provconn.connection does once more.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "catalog.h"
+#include "compat.h"
+#include "connection.h"
+#include "shard.h"
+#include "uuid7.h"
+
+static const ProvconnColumn columns[CONNECTION_COLUMN_COUNT] = {
+	[CONNECTION_SHARD_KEY] = {"shard_key", INT4OID},
+	[CONNECTION_ID] = {"connection_id", UUIDOID},
+	[CONNECTION_USER_ID] = {"user_id", UUIDOID},
+	[CONNECTION_PROVIDER_ID] = {"provider_id", UUIDOID},
+	[CONNECTION_STATUS] = {"status", InvalidOid},
+	[CONNECTION_VERSION] = {"version", INT4OID},
+	[CONNECTION_CREDENTIAL_TYPE] = {"credential_type", InvalidOid},
+	[CONNECTION_EXPIRES_AT] = {"expires_at", TIMESTAMPTZOID},
+	[CONNECTION_ALIAS] = {"alias", TEXTOID},
+	[CONNECTION_METADATA] = {"metadata", JSONBOID},
+	[CONNECTION_CONNECTED_AT] = {"connected_at", TIMESTAMPTZOID},
+	[CONNECTION_LAST_SYNC_AT] = {"last_sync_at", TIMESTAMPTZOID},
+	[CONNECTION_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
+	[CONNECTION_UPDATED_AT] = {"updated_at", TIMESTAMPTZOID},
+	[CONNECTION_FAILURE_COUNT] = {"failure_count", INT4OID},
+	[CONNECTION_LAST_FAILURE] = {"last_failure", TEXTOID},
+	[CONNECTION_NEXT_ATTEMPT_AT] = {"next_attempt_at", TIMESTAMPTZOID},
+	[CONNECTION_LEASED_BY] = {"leased_by", TEXTOID},
+	[CONNECTION_LEASE] = {"lease", UUIDOID},
+	[CONNECTION_LEASED_UNTIL] = {"leased_until", TIMESTAMPTZOID},
+	[CONNECTION_AUDIT_ID] = {"audit_id", UUIDOID},
+	[CONNECTION_AUDIT_SEQ] = {"audit_seq", INT8OID},
+	[CONNECTION_AUDIT_AT] = {"audit_at", TIMESTAMPTZOID},
+	[CONNECTION_CREDENTIAL] = {"credential", BYTEAOID},
+};
+
+ProvconnTable provconn_connection_table = {
+	.name = "connection", .key_columns = 2, .column_count = CONNECTION_COLUMN_COUNT, .columns = columns
+};
+
+/* The newest one that qualifies; it is judged again once it is locked. */
+static ProvconnStatement find_pending = {
+	.sql =
+	"SELECT connection_id FROM provconn.connection"
+	" WHERE shard_key OPERATOR(pg_catalog.=) $1"
+	" AND user_id OPERATOR(pg_catalog.=) $2"
+	" AND provider_id OPERATOR(pg_catalog.=) $3"
+	" AND status OPERATOR(pg_catalog.=) $5"
+	" AND (alias IS NULL OR alias COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $4)"
+	" ORDER BY created_at DESC, connection_id DESC LIMIT 1",
+	.nargs = 5,
+	.types = {INT4OID, UUIDOID, UUIDOID, TEXTOID, InvalidOid}
+};
+
+static void load_row(ProvconnConnection *connection);
+static ProvconnUuid get_uuid(ProvconnRow *row, int column, bool *isnull);
+static bool still_completes(ProvconnConnection *connection, ProvconnSpan alias);
+
+bool
+provconn_connection_find(const ProvconnUuid *id, bool lock, ProvconnConnection *connection)
+{
+	Datum		keys[2];
+
+	keys[0] = Int32GetDatum(provconn_uuid7_shard(id));
+	keys[1] = UUIDPGetDatum((const pg_uuid_t *) id);
+	if (!provconn_store_find(&provconn_connection_table, keys, lock, &connection->row))
+		return false;
+	load_row(connection);
+	return true;
+}
+
+void
+provconn_connection_close(ProvconnConnection *connection)
+{
+	provconn_store_close(&connection->row);
+}
+
+bool
+provconn_connection_find_pending(const ProvconnUuid *user_id, const ProvconnUuid *provider_id,
+								 ProvconnSpan alias, ProvconnConnection *connection)
+{
+	Datum		pending = provconn_catalog_status_datum(PROVCONN_STATUS_PENDING);
+	Datum		values[5];
+	char		nulls[] = "     ";
+
+	find_pending.types[4] = provconn_catalog_status_type();
+	values[0] = Int32GetDatum(provconn_shard_of_user(user_id));
+	values[1] = UUIDPGetDatum((const pg_uuid_t *) user_id);
+	values[2] = UUIDPGetDatum((const pg_uuid_t *) provider_id);
+	values[3] = (Datum) 0;
+	values[4] = pending;
+	if (alias.data != NULL)
+		values[3] = PointerGetDatum(cstring_to_text_with_len(alias.data, alias.len));
+	else
+		nulls[3] = 'n';
+
+	/* One that another session takes meanwhile is passed over: search again. */
+	for (;;)
+	{
+		Datum		found;
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		if (provconn_store_run(&provconn_connection_table, &find_pending, values, nulls,
+							   1, &found, &isnull) == 0)
+			return false;
+		if (!provconn_connection_find((ProvconnUuid *) DatumGetUUIDP(found), true, connection))
+			continue;
+		if (still_completes(connection, alias))
+			return true;
+		provconn_connection_close(connection);
+	}
+}
+
+bool
+provconn_connection_is_null(ProvconnConnection *connection, int column)
+{
+	bool		isnull;
+
+	(void) provconn_store_get(&connection->row, column, &isnull);
+	return isnull;
+}
+
+bool
+provconn_connection_credential(ProvconnConnection *connection, ProvconnBinding *binding,
+							   bytea **sealed)
+{
+	bool		isnull;
+	Datum		credential = provconn_store_get(&connection->row, CONNECTION_CREDENTIAL, &isnull);
+	Datum		type;
+	Datum		expires_at;
+
+	if (isnull)
+		return false;
+	*sealed = DatumGetByteaPP(credential);
+
+	type = provconn_store_get(&connection->row, CONNECTION_CREDENTIAL_TYPE, &isnull);
+	binding->credential_type = isnull ? PROVCONN_CREDENTIAL_NONE :
+		provconn_catalog_credential_type(type);
+	expires_at = provconn_store_get(&connection->row, CONNECTION_EXPIRES_AT, &isnull);
+	binding->expires = !isnull;
+	binding->expires_at = isnull ? 0 : DatumGetTimestampTz(expires_at);
+	binding->connection_id = connection->id;
+	binding->user_id = connection->user_id;
+	binding->provider_id = connection->provider_id;
+	binding->version = connection->version;
+	return true;
+}
+
+void
+provconn_connection_touch(ProvconnValues *changes, TimestampTz now)
+{
+	provconn_values_set(changes, CONNECTION_UPDATED_AT, TimestampTzGetDatum(now));
+}
+
+void
+provconn_connection_set_credentials(ProvconnValues *changes, const ProvconnBinding *binding,
+									bytea *sealed)
+{
+	provconn_values_set(changes, CONNECTION_STATUS,
+						provconn_catalog_status_datum(PROVCONN_STATUS_ACTIVE));
+	provconn_values_set(changes, CONNECTION_VERSION, Int32GetDatum(binding->version));
+	provconn_values_set(changes, CONNECTION_CREDENTIAL_TYPE,
+						provconn_catalog_credential_type_datum(binding->credential_type));
+	if (binding->expires)
+		provconn_values_set(changes, CONNECTION_EXPIRES_AT,
+							TimestampTzGetDatum(binding->expires_at));
+	else
+		provconn_values_set_null(changes, CONNECTION_EXPIRES_AT);
+	provconn_values_set(changes, CONNECTION_CREDENTIAL, PointerGetDatum(sealed));
+}
+
+void
+provconn_connection_set_disconnected(ProvconnValues *changes)
+{
+	provconn_values_set(changes, CONNECTION_STATUS,
+						provconn_catalog_status_datum(PROVCONN_STATUS_DISCONNECTED));
+	provconn_values_set_null(changes, CONNECTION_CREDENTIAL_TYPE);
+	provconn_values_set_null(changes, CONNECTION_EXPIRES_AT);
+	provconn_values_set_null(changes, CONNECTION_CREDENTIAL);
+}
+
+void
+provconn_connection_clear_lease(ProvconnValues *changes)
+{
+	provconn_values_set_null(changes, CONNECTION_LEASED_BY);
+	provconn_values_set_null(changes, CONNECTION_LEASE);
+	provconn_values_set_null(changes, CONNECTION_LEASED_UNTIL);
+	provconn_values_set_null(changes, CONNECTION_NEXT_ATTEMPT_AT);
+}
+
+void
+provconn_connection_clear_failures(ProvconnValues *changes)
+{
+	provconn_values_set(changes, CONNECTION_FAILURE_COUNT, Int32GetDatum(0));
+	provconn_values_set_null(changes, CONNECTION_LAST_FAILURE);
+}
+
+void
+provconn_connection_set_alias(ProvconnValues *changes, ProvconnSpan alias)
+{
+	if (alias.data == NULL)
+		provconn_values_set_null(changes, CONNECTION_ALIAS);
+	else
+		provconn_values_set(changes, CONNECTION_ALIAS,
+							PointerGetDatum(cstring_to_text_with_len(alias.data, alias.len)));
+}
+
+void
+provconn_connection_update(ProvconnConnection *connection, const ProvconnValues *changes)
+{
+	provconn_store_update(&connection->row, changes);
+}
+
+/* The audit columns are the BEFORE trigger's to fill. */
+void
+provconn_connection_insert(const ProvconnNewConnection *fresh, ProvconnValues *values)
+{
+	provconn_values_set(values, CONNECTION_SHARD_KEY,
+						Int32GetDatum(provconn_uuid7_shard(&fresh->id)));
+	provconn_values_set(values, CONNECTION_ID, UUIDPGetDatum((const pg_uuid_t *) &fresh->id));
+	provconn_values_set(values, CONNECTION_USER_ID,
+						UUIDPGetDatum((const pg_uuid_t *) &fresh->user_id));
+	provconn_values_set(values, CONNECTION_PROVIDER_ID,
+						UUIDPGetDatum((const pg_uuid_t *) &fresh->provider_id));
+	provconn_values_set(values, CONNECTION_STATUS, provconn_catalog_status_datum(fresh->status));
+	if (!values->set[CONNECTION_VERSION])
+		provconn_values_set(values, CONNECTION_VERSION, Int32GetDatum(0));
+	provconn_connection_set_alias(values, fresh->alias);
+	provconn_values_set(values, CONNECTION_CREATED_AT, TimestampTzGetDatum(fresh->now));
+	provconn_values_set(values, CONNECTION_UPDATED_AT, TimestampTzGetDatum(fresh->now));
+	provconn_values_set(values, CONNECTION_FAILURE_COUNT, Int32GetDatum(0));
+	provconn_store_insert(&provconn_connection_table, InvalidOid, values);
+}
+
+static void
+load_row(ProvconnConnection *connection)
+{
+	ProvconnRow *row = &connection->row;
+	bool		isnull;
+
+	connection->id = get_uuid(row, CONNECTION_ID, &isnull);
+	connection->user_id = get_uuid(row, CONNECTION_USER_ID, &isnull);
+	connection->provider_id = get_uuid(row, CONNECTION_PROVIDER_ID, &isnull);
+	connection->status = provconn_catalog_status(provconn_store_get(row, CONNECTION_STATUS,
+																	&isnull));
+	connection->version = DatumGetInt32(provconn_store_get(row, CONNECTION_VERSION, &isnull));
+	connection->lease = get_uuid(row, CONNECTION_LEASE, &isnull);
+	connection->has_lease = !isnull;
+}
+
+static ProvconnUuid
+get_uuid(ProvconnRow *row, int column, bool *isnull)
+{
+	ProvconnUuid uuid = {{0}};
+	Datum		value = provconn_store_get(row, column, isnull);
+
+	if (!*isnull)
+		memcpy(uuid.bytes, DatumGetUUIDP(value)->data, sizeof(uuid.bytes));
+	return uuid;
+}
+
+static bool
+still_completes(ProvconnConnection *connection, ProvconnSpan alias)
+{
+	bool		isnull;
+	Datum		datum = provconn_store_get(&connection->row, CONNECTION_ALIAS, &isnull);
+	text	   *own;
+
+	if (connection->status != PROVCONN_STATUS_PENDING)
+		return false;
+	if (isnull)
+		return true;
+	if (alias.data == NULL)
+		return false;
+	own = DatumGetTextPP(datum);
+	return VARSIZE_ANY_EXHDR(own) == alias.len &&
+		memcmp(VARDATA_ANY(own), alias.data, alias.len) == 0;
+}

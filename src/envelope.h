@@ -1,0 +1,66 @@
+/*
+ * envelope.h (layer 1): the bytes of a sealed credential.
+ *
+ *	offset	length	what
+ *	0		1		format, 1
+ *	1		4		data key id, big-endian, 1 or more
+ *	5		16		salt
+ *	21		16		initialization vector
+ *	37		16*n	ciphertext, AES-256-CBC with PKCS#7 padding, n >= 1
+ *	37+16n	32		tag, HMAC-SHA-256
+ *
+ * The tag covers the associated data, which is not stored but known from the
+ * row: see provconn_envelope_associated().
+ */
+#ifndef PROVCONN_ENVELOPE_H
+#define PROVCONN_ENVELOPE_H
+
+#include "model.h"
+
+#define PROVCONN_ENVELOPE_FORMAT 1
+#define PROVCONN_ENVELOPE_SALT 16
+#define PROVCONN_ENVELOPE_IV 16
+#define PROVCONN_ENVELOPE_TAG 32
+#define PROVCONN_ENVELOPE_BLOCK 16
+#define PROVCONN_ENVELOPE_HEAD (1 + 4 + PROVCONN_ENVELOPE_SALT + PROVCONN_ENVELOPE_IV)
+#define PROVCONN_ENVELOPE_OVERHEAD (PROVCONN_ENVELOPE_HEAD + PROVCONN_ENVELOPE_TAG)
+#define PROVCONN_ENVELOPE_ASSOCIATED_MAX 256
+
+/* Pointers go into the caller's buffer. */
+typedef struct ProvconnEnvelope
+{
+	int32_t		key_id;
+	const unsigned char *salt;
+	const unsigned char *iv;
+	const unsigned char *ciphertext;
+	size_t		ciphertext_len;
+	const unsigned char *tag;
+} ProvconnEnvelope;
+
+/* What a sealed credential is bound to. */
+typedef struct ProvconnBinding
+{
+	ProvconnUuid connection_id;
+	ProvconnUuid user_id;
+	ProvconnUuid provider_id;
+	ProvconnCredentialType credential_type;
+	bool		expires;
+	int64_t		expires_at;		/* microseconds since 2000-01-01 UTC */
+	int32_t		version;
+} ProvconnBinding;
+
+/* False when the bytes are no envelope of this format. */
+extern bool provconn_envelope_parse(const unsigned char *bytes, size_t len,
+									ProvconnEnvelope *envelope);
+
+/* Writes format and key id to the head; salt and IV are the caller's to fill. */
+extern void provconn_envelope_start(unsigned char *bytes, int32_t key_id);
+
+/*
+ * The associated data, to out (PROVCONN_ENVELOPE_ASSOCIATED_MAX bytes); returns
+ * its length.  Each field is its length as one byte, then its bytes.
+ */
+extern size_t provconn_envelope_associated(const ProvconnBinding *binding, int32_t key_id,
+										   unsigned char *out);
+
+#endif							/* PROVCONN_ENVELOPE_H */

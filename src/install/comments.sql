@@ -1,0 +1,307 @@
+COMMENT ON SCHEMA provconn IS
+    'tables of provconn; read them through the provconn_ views, write them through the provconn_ functions';
+
+-- Types
+
+COMMENT ON TYPE @extschema@.provconn_status IS
+    'state of a connection: pending, active, expired, revoked, failed or disconnected';
+COMMENT ON TYPE @extschema@.provconn_credential_type IS
+    'kind of credentials: oauth2, api_key, link_token, certificate, file_import or custom';
+COMMENT ON TYPE @extschema@.provconn_secret IS
+    'bytes that go in and never come out: prints as [redacted]; not for table columns';
+
+COMMENT ON TYPE @extschema@.provconn_credentials IS
+    'credentials of a provider: a secret, its kind, and when it expires';
+COMMENT ON COLUMN @extschema@.provconn_credentials.secret IS 'what is sealed: opaque bytes, often JSON';
+COMMENT ON COLUMN @extschema@.provconn_credentials.credential_type IS 'kind of credentials';
+COMMENT ON COLUMN @extschema@.provconn_credentials.expires_at IS 'when they expire; null: never';
+
+COMMENT ON TYPE @extschema@.provconn_connect_command IS 'argument of provconn_connect';
+COMMENT ON COLUMN @extschema@.provconn_connect_command.user_id IS 'owner of the connection';
+COMMENT ON COLUMN @extschema@.provconn_connect_command.provider_id IS 'provider to connect to';
+COMMENT ON COLUMN @extschema@.provconn_connect_command.provider_slug IS 'slug of that provider, as a check';
+COMMENT ON COLUMN @extschema@.provconn_connect_command.credentials IS 'credentials that the provider gave';
+COMMENT ON COLUMN @extschema@.provconn_connect_command.alias IS 'name the user gave the connection, at most 100 characters, or null';
+
+COMMENT ON TYPE @extschema@.provconn_disconnect_command IS 'argument of provconn_disconnect';
+COMMENT ON COLUMN @extschema@.provconn_disconnect_command.user_id IS 'owner of the connection';
+COMMENT ON COLUMN @extschema@.provconn_disconnect_command.connection_id IS 'connection to end';
+
+COMMENT ON TYPE @extschema@.provconn_refresh_command IS 'argument of provconn_refresh and provconn_refresh_batch';
+COMMENT ON COLUMN @extschema@.provconn_refresh_command.connection_id IS 'connection whose credentials are replaced';
+COMMENT ON COLUMN @extschema@.provconn_refresh_command.credentials IS 'new credentials';
+
+COMMENT ON TYPE @extschema@.provconn_result IS 'what became of a command: accepted, or refused and why';
+COMMENT ON COLUMN @extschema@.provconn_result.ok IS 'true: accepted; false: refused, and nothing but the audit was written';
+COMMENT ON COLUMN @extschema@.provconn_result.connection_id IS 'connection concerned; null where there is none';
+COMMENT ON COLUMN @extschema@.provconn_result.status IS 'its state after the command';
+COMMENT ON COLUMN @extschema@.provconn_result.version IS 'its version after the command';
+COMMENT ON COLUMN @extschema@.provconn_result.error_code IS 'why the command was refused; null when it was accepted';
+COMMENT ON COLUMN @extschema@.provconn_result.message IS 'the refusal in words; null when the command was accepted';
+COMMENT ON COLUMN @extschema@.provconn_result.needs_user_action IS 'true: only the user can help, by authenticating with the provider again';
+
+COMMENT ON TYPE @extschema@.provconn_revealed IS 'result of provconn_reveal: a credential in the clear, or why not';
+COMMENT ON COLUMN @extschema@.provconn_revealed.ok IS 'true: revealed; false: refused';
+COMMENT ON COLUMN @extschema@.provconn_revealed.connection_id IS 'connection concerned';
+COMMENT ON COLUMN @extschema@.provconn_revealed.version IS 'version of the credential';
+COMMENT ON COLUMN @extschema@.provconn_revealed.secret IS 'the secret as bytes';
+COMMENT ON COLUMN @extschema@.provconn_revealed.secret_text IS 'the same as text; null where the bytes are no text of this database';
+COMMENT ON COLUMN @extschema@.provconn_revealed.credential_type IS 'kind of credentials';
+COMMENT ON COLUMN @extschema@.provconn_revealed.expires_at IS 'when they expire; null: never';
+COMMENT ON COLUMN @extschema@.provconn_revealed.error_code IS 'why it was refused; null when it was not';
+COMMENT ON COLUMN @extschema@.provconn_revealed.message IS 'the refusal in words; null when there is none';
+
+-- The secret type's functions and casts
+
+COMMENT ON FUNCTION @extschema@.provconn_secret_in(cstring) IS 'I/O: takes the bytes as they stand';
+COMMENT ON FUNCTION @extschema@.provconn_secret_out(@extschema@.provconn_secret) IS 'I/O: [redacted], whatever the secret';
+COMMENT ON FUNCTION @extschema@.provconn_secret_recv(internal) IS 'I/O: takes the bytes as they come';
+COMMENT ON FUNCTION @extschema@.provconn_secret_send(@extschema@.provconn_secret) IS 'I/O: [redacted], whatever the secret';
+COMMENT ON FUNCTION @extschema@.provconn_secret(text) IS 'makes a secret of the bytes of a text';
+COMMENT ON FUNCTION @extschema@.provconn_secret(bytea) IS 'makes a secret of bytes';
+COMMENT ON FUNCTION @extschema@.provconn_secret(json) IS 'makes a secret of a JSON text as it stands';
+COMMENT ON FUNCTION @extschema@.provconn_secret(jsonb) IS 'makes a secret of the text form of a jsonb';
+COMMENT ON CAST (text AS @extschema@.provconn_secret) IS 'implicit; no cast leads back';
+COMMENT ON CAST (varchar AS @extschema@.provconn_secret) IS 'implicit; no cast leads back';
+COMMENT ON CAST (bytea AS @extschema@.provconn_secret) IS 'implicit; no cast leads back';
+COMMENT ON CAST (json AS @extschema@.provconn_secret) IS 'implicit; no cast leads back';
+COMMENT ON CAST (jsonb AS @extschema@.provconn_secret) IS 'implicit; no cast leads back';
+
+-- Constructors
+
+COMMENT ON FUNCTION @extschema@.provconn_credentials(@extschema@.provconn_secret, @extschema@.provconn_credential_type, timestamptz)
+    IS 'credentials of any kind from an opaque secret';
+COMMENT ON FUNCTION @extschema@.provconn_oauth2_credentials(@extschema@.provconn_secret, @extschema@.provconn_secret, timestamptz, text, text)
+    IS 'OAuth 2 credentials from separate tokens';
+COMMENT ON FUNCTION @extschema@.provconn_api_key_credentials(@extschema@.provconn_secret, @extschema@.provconn_secret, timestamptz)
+    IS 'credentials from an API key and, where there is one, its secret';
+COMMENT ON FUNCTION @extschema@.provconn_token_response(@extschema@.provconn_secret, timestamptz)
+    IS 'OAuth 2 credentials from the JSON text of a token response (RFC 6749, section 5.1)';
+COMMENT ON FUNCTION @extschema@.provconn_connect_command(uuid, uuid, text, @extschema@.provconn_credentials, text)
+    IS 'makes the argument of provconn_connect';
+COMMENT ON FUNCTION @extschema@.provconn_disconnect_command(uuid, uuid)
+    IS 'makes the argument of provconn_disconnect';
+COMMENT ON FUNCTION @extschema@.provconn_refresh_command(uuid, @extschema@.provconn_credentials)
+    IS 'makes the argument of provconn_refresh';
+
+-- Commands
+
+COMMENT ON FUNCTION @extschema@.provconn_initiate(uuid, uuid, text, text)
+    IS 'begins a connection that has no credentials yet';
+COMMENT ON FUNCTION @extschema@.provconn_connect(@extschema@.provconn_connect_command, uuid)
+    IS 'makes a connection active: completes a pending one or creates one';
+COMMENT ON FUNCTION @extschema@.provconn_refresh(@extschema@.provconn_refresh_command, uuid, integer)
+    IS 'replaces the credentials of an active connection';
+COMMENT ON FUNCTION @extschema@.provconn_refresh_batch(@extschema@.provconn_refresh_command[], uuid[], integer[])
+    IS 'provconn_refresh for many connections: one result for each command, in order';
+COMMENT ON FUNCTION @extschema@.provconn_disconnect(@extschema@.provconn_disconnect_command)
+    IS 'ends a connection for good and erases its credentials';
+COMMENT ON FUNCTION @extschema@.provconn_reveal(uuid, uuid, text)
+    IS 'opens the credentials of an active connection for its owner; every call is audited';
+COMMENT ON FUNCTION @extschema@.provconn_unwrap(@extschema@.provconn_result)
+    IS 'returns an accepted result and raises a refused one as an error';
+
+-- Providers, states, shards, rights
+
+COMMENT ON FUNCTION @extschema@.provconn_register_provider(text, text, @extschema@.provconn_credential_type, text, uuid)
+    IS 'adds a provider and returns its id';
+COMMENT ON FUNCTION @extschema@.provconn_set_provider_active(uuid, boolean)
+    IS 'opens a provider for new connections, or closes it';
+COMMENT ON FUNCTION @extschema@.provconn_list_transitions()
+    IS 'rows of the view provconn_transitions';
+COMMENT ON FUNCTION @extschema@.provconn_state_diagram(text)
+    IS 'draws the states of a connection as mermaid or dot';
+COMMENT ON FUNCTION @extschema@.provconn_shard(uuid)
+    IS 'shard of a user, 0 to 4095: the first 12 bits of SHA-256 over the user id';
+COMMENT ON FUNCTION @extschema@.provconn_shard_of(uuid)
+    IS 'shard that a connection id or audit id carries, 0 to 4095';
+COMMENT ON FUNCTION @extschema@.provconn_grant(regrole, text)
+    IS 'gives a role a capability; for the owner of the extension';
+COMMENT ON FUNCTION @extschema@.provconn_revoke(regrole, text)
+    IS 'takes a capability away from a role; for the owner of the extension';
+COMMENT ON FUNCTION provconn.reapply_grants()
+    IS 'grants again what provconn.role_grant lists; upgrades call it';
+
+-- Triggers
+
+COMMENT ON FUNCTION provconn.guard_connection()
+    IS 'trigger: holds connections to the state machine and numbers their changes for the audit';
+COMMENT ON FUNCTION provconn.audit_connection()
+    IS 'trigger: writes the audit row of a change of a connection';
+COMMENT ON FUNCTION provconn.guard_provider()
+    IS 'trigger: a provider is never deleted and keeps its id';
+COMMENT ON FUNCTION provconn.guard_data_key()
+    IS 'forbids UPDATE, DELETE and TRUNCATE of provconn.data_key';
+COMMENT ON TRIGGER provconn_guard ON provconn.data_key IS 'forbids UPDATE and DELETE';
+COMMENT ON TRIGGER provconn_no_truncate ON provconn.data_key IS 'forbids TRUNCATE';
+COMMENT ON FUNCTION provconn.guard_audit()
+    IS 'trigger: the audit is append-only';
+COMMENT ON TRIGGER zz_provconn_guard ON provconn.connection
+    IS 'forbids what the state machine forbids; sorts last to see what other triggers made';
+COMMENT ON TRIGGER provconn_no_truncate ON provconn.connection IS 'forbids TRUNCATE';
+COMMENT ON TRIGGER provconn_audit ON provconn.connection IS 'writes one audit row for each change';
+COMMENT ON TRIGGER provconn_guard ON provconn.provider IS 'forbids DELETE and a change of provider_id';
+COMMENT ON TRIGGER provconn_no_truncate ON provconn.provider IS 'forbids TRUNCATE';
+COMMENT ON TRIGGER provconn_audit_guard ON provconn.audit IS 'forbids UPDATE and DELETE';
+COMMENT ON TRIGGER provconn_audit_no_truncate ON provconn.audit IS 'forbids TRUNCATE; every month has its own';
+
+-- Tables
+
+COMMENT ON TABLE provconn.provider IS 'the registry of providers; rows are never deleted';
+COMMENT ON COLUMN provconn.provider.provider_id IS 'id of the provider';
+COMMENT ON COLUMN provconn.provider.slug IS 'its short name: lowercase letters, digits, - and _, 1 to 50';
+COMMENT ON COLUMN provconn.provider.name IS 'its name for people, 1 to 100 characters';
+COMMENT ON COLUMN provconn.provider.credential_type IS 'kind of credentials it usually gives';
+COMMENT ON COLUMN provconn.provider.category IS 'free text, or null';
+COMMENT ON COLUMN provconn.provider.is_active IS 'whether it is open for new connections';
+COMMENT ON COLUMN provconn.provider.created_at IS 'when it was registered';
+COMMENT ON COLUMN provconn.provider.updated_at IS 'when it was changed last';
+
+COMMENT ON TABLE provconn.data_key IS 'keys that seal credentials, each wrapped by a master key of the key file';
+COMMENT ON COLUMN provconn.data_key.key_id IS 'id that sealed credentials name; the highest one not retired is current';
+COMMENT ON COLUMN provconn.data_key.master_key_id IS 'id of the master key that wrapped it';
+COMMENT ON COLUMN provconn.data_key.master_check IS 'tells that master key from others; 8 bytes';
+COMMENT ON COLUMN provconn.data_key.wrapped IS 'the key, sealed';
+COMMENT ON COLUMN provconn.data_key.check_value IS 'tells this key from others; 8 bytes';
+COMMENT ON COLUMN provconn.data_key.created_at IS 'when it was made';
+COMMENT ON COLUMN provconn.data_key.retired_at IS 'since when nothing new is sealed with it; null: not retired';
+
+COMMENT ON TABLE provconn.connection IS 'connections of users to providers; rows are never deleted';
+COMMENT ON COLUMN provconn.connection.shard_key IS 'shard of the user; first in every key';
+COMMENT ON COLUMN provconn.connection.connection_id IS 'UUIDv7 that carries the shard';
+COMMENT ON COLUMN provconn.connection.user_id IS 'owner';
+COMMENT ON COLUMN provconn.connection.provider_id IS 'provider';
+COMMENT ON COLUMN provconn.connection.status IS 'state';
+COMMENT ON COLUMN provconn.connection.version IS 'number of credential writes; 0 while pending';
+COMMENT ON COLUMN provconn.connection.credential_type IS 'kind of the credential; null where there is none';
+COMMENT ON COLUMN provconn.connection.failure_count IS 'refreshes that failed since the last success';
+COMMENT ON COLUMN provconn.connection.expires_at IS 'when the credential expires; null: never, or there is none';
+COMMENT ON COLUMN provconn.connection.connected_at IS 'when the connection first became active';
+COMMENT ON COLUMN provconn.connection.last_sync_at IS 'when it was last used to fetch data';
+COMMENT ON COLUMN provconn.connection.created_at IS 'when the row was made';
+COMMENT ON COLUMN provconn.connection.updated_at IS 'when the row was changed last';
+COMMENT ON COLUMN provconn.connection.next_attempt_at IS 'not to be refreshed before; null: any time';
+COMMENT ON COLUMN provconn.connection.leased_until IS 'end of the lease';
+COMMENT ON COLUMN provconn.connection.lease IS 'id of the lease of the worker that refreshes it; null: none';
+COMMENT ON COLUMN provconn.connection.audit_id IS 'audit row of the last change';
+COMMENT ON COLUMN provconn.connection.audit_at IS 'time of that audit row';
+COMMENT ON COLUMN provconn.connection.audit_seq IS 'number of that audit row: changes of this connection so far';
+COMMENT ON COLUMN provconn.connection.alias IS 'name the user gave it, or null';
+COMMENT ON COLUMN provconn.connection.leased_by IS 'worker that holds the lease';
+COMMENT ON COLUMN provconn.connection.last_failure IS 'why the last refresh failed';
+COMMENT ON COLUMN provconn.connection.metadata IS 'JSON object of the application, or null';
+COMMENT ON COLUMN provconn.connection.credential IS 'the sealed credential; null where there is none';
+
+COMMENT ON TABLE provconn.idempotency IS 'accepted connects by idempotency key, kept for provconn.idempotency_retention';
+COMMENT ON COLUMN provconn.idempotency.shard_key IS 'shard of the user';
+COMMENT ON COLUMN provconn.idempotency.user_id IS 'user of the connect';
+COMMENT ON COLUMN provconn.idempotency.idempotency_key IS 'key that the caller gave';
+COMMENT ON COLUMN provconn.idempotency.provider_id IS 'provider of the connect';
+COMMENT ON COLUMN provconn.idempotency.connection_id IS 'connection that it made active';
+COMMENT ON COLUMN provconn.idempotency.version IS 'version that it returned';
+COMMENT ON COLUMN provconn.idempotency.created_at IS 'when it was accepted';
+COMMENT ON COLUMN provconn.idempotency.alias IS 'alias of the connect, or null';
+
+COMMENT ON TABLE provconn.audit IS 'one row for each command, accepted or refused; append-only; partitioned by month';
+COMMENT ON COLUMN provconn.audit.shard_key IS 'shard that audit_id carries';
+COMMENT ON COLUMN provconn.audit.audit_id IS 'UUIDv7 of the row; its time decides the partition';
+COMMENT ON COLUMN provconn.audit.occurred_at IS 'when the command was called';
+COMMENT ON COLUMN provconn.audit.connection_id IS 'connection concerned, as the command named it';
+COMMENT ON COLUMN provconn.audit.seq IS 'number of the change of that connection, gapless; null where nothing changed';
+COMMENT ON COLUMN provconn.audit.provider_id IS 'provider concerned';
+COMMENT ON COLUMN provconn.audit.provider_slug IS 'its slug at the time, or what the refused command gave for it';
+COMMENT ON COLUMN provconn.audit.action IS 'function called, without its prefix; direct: SQL past the functions';
+COMMENT ON COLUMN provconn.audit.outcome IS 'succeeded or refused';
+COMMENT ON COLUMN provconn.audit.old_status IS 'state before; null: there was no connection';
+COMMENT ON COLUMN provconn.audit.new_status IS 'state after';
+COMMENT ON COLUMN provconn.audit.error_code IS 'why the command was refused';
+COMMENT ON COLUMN provconn.audit.version IS 'version of the connection after the command';
+COMMENT ON COLUMN provconn.audit.session_role IS 'role that logged in';
+COMMENT ON COLUMN provconn.audit.caller_role IS 'current role at the call';
+COMMENT ON COLUMN provconn.audit.transaction_id IS 'transaction that wrote the row';
+COMMENT ON COLUMN provconn.audit.user_id IS 'user that the command named, else the owner (personal)';
+COMMENT ON COLUMN provconn.audit.owner_id IS 'owner, where that is another user (personal)';
+COMMENT ON COLUMN provconn.audit.reason IS 'reason or purpose that the caller gave (personal)';
+COMMENT ON COLUMN provconn.audit.application_name IS 'application_name of the session (personal)';
+COMMENT ON COLUMN provconn.audit.client_address IS 'address of the client; null: a Unix socket (personal)';
+COMMENT ON COLUMN provconn.audit.personal_salt IS 'salt of personal_hash; 16 random bytes';
+COMMENT ON COLUMN provconn.audit.personal_hash IS 'SHA-256 of the salt and the personal columns';
+
+COMMENT ON TABLE provconn.capability IS 'functions and views that a capability consists of';
+COMMENT ON COLUMN provconn.capability.capability IS 'name of the capability; *: every one';
+COMMENT ON COLUMN provconn.capability.object_name IS 'name of the function or view';
+COMMENT ON COLUMN provconn.capability.is_function IS 'whether it is a function';
+
+COMMENT ON TABLE provconn.role_grant IS 'capabilities that roles were given by provconn_grant';
+COMMENT ON COLUMN provconn.role_grant.role IS 'role';
+COMMENT ON COLUMN provconn.role_grant.capability IS 'capability it has';
+COMMENT ON COLUMN provconn.role_grant.granted_by IS 'role that gave it';
+COMMENT ON COLUMN provconn.role_grant.granted_at IS 'when it was given';
+
+-- Views
+
+COMMENT ON VIEW @extschema@.provconn_providers IS 'providers';
+COMMENT ON COLUMN @extschema@.provconn_providers.provider_id IS 'id of the provider';
+COMMENT ON COLUMN @extschema@.provconn_providers.slug IS 'its short name';
+COMMENT ON COLUMN @extschema@.provconn_providers.name IS 'its name for people';
+COMMENT ON COLUMN @extschema@.provconn_providers.credential_type IS 'kind of credentials it usually gives';
+COMMENT ON COLUMN @extschema@.provconn_providers.category IS 'free text, or null';
+COMMENT ON COLUMN @extschema@.provconn_providers.is_active IS 'whether it is open for new connections';
+COMMENT ON COLUMN @extschema@.provconn_providers.created_at IS 'when it was registered';
+COMMENT ON COLUMN @extschema@.provconn_providers.updated_at IS 'when it was changed last';
+
+COMMENT ON VIEW @extschema@.provconn_connections IS 'connections, without their secrets';
+COMMENT ON COLUMN @extschema@.provconn_connections.connection_id IS 'id of the connection, a UUIDv7';
+COMMENT ON COLUMN @extschema@.provconn_connections.user_id IS 'owner';
+COMMENT ON COLUMN @extschema@.provconn_connections.provider_id IS 'provider';
+COMMENT ON COLUMN @extschema@.provconn_connections.provider_slug IS 'slug of the provider';
+COMMENT ON COLUMN @extschema@.provconn_connections.alias IS 'name the user gave it, or null';
+COMMENT ON COLUMN @extschema@.provconn_connections.status IS 'state';
+COMMENT ON COLUMN @extschema@.provconn_connections.credential_type IS 'kind of the credential; null where there is none';
+COMMENT ON COLUMN @extschema@.provconn_connections.expires_at IS 'when the credential expires; null: never, or there is none';
+COMMENT ON COLUMN @extschema@.provconn_connections.version IS 'number of credential writes; 0 while pending';
+COMMENT ON COLUMN @extschema@.provconn_connections.connected_at IS 'when the connection first became active';
+COMMENT ON COLUMN @extschema@.provconn_connections.last_sync_at IS 'when it was last used to fetch data';
+COMMENT ON COLUMN @extschema@.provconn_connections.created_at IS 'when it was made';
+COMMENT ON COLUMN @extschema@.provconn_connections.updated_at IS 'when it was changed last';
+COMMENT ON COLUMN @extschema@.provconn_connections.metadata IS 'JSON object of the application, or null';
+COMMENT ON COLUMN @extschema@.provconn_connections.failure_count IS 'refreshes that failed since the last success';
+COMMENT ON COLUMN @extschema@.provconn_connections.last_failure IS 'why the last refresh failed';
+COMMENT ON COLUMN @extschema@.provconn_connections.next_attempt_at IS 'not to be refreshed before; null: any time';
+COMMENT ON COLUMN @extschema@.provconn_connections.leased_by IS 'worker that holds the lease';
+COMMENT ON COLUMN @extschema@.provconn_connections.leased_until IS 'end of the lease';
+COMMENT ON COLUMN @extschema@.provconn_connections.is_connected IS 'active, and has credentials';
+COMMENT ON COLUMN @extschema@.provconn_connections.needs_reauthentication IS 'expired, revoked or failed';
+COMMENT ON COLUMN @extschema@.provconn_connections.is_credentials_expired IS 'now is at or past expires_at';
+COMMENT ON COLUMN @extschema@.provconn_connections.is_expiring_soon IS 'now is at or past 5 minutes before expires_at';
+COMMENT ON COLUMN @extschema@.provconn_connections.can_sync IS 'connected, and the credentials are not expired';
+COMMENT ON COLUMN @extschema@.provconn_connections.time_until_expiry IS 'time left until expires_at, never negative; null: never expires';
+COMMENT ON COLUMN @extschema@.provconn_connections.supports_refresh IS 'credentials are oauth2 or link_token';
+
+COMMENT ON VIEW @extschema@.provconn_audit_log IS 'the audit: one row for each command, accepted or refused';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.audit_id IS 'id of the row, a UUIDv7';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.occurred_at IS 'when the command was called';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.connection_id IS 'connection concerned, as the command named it';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.user_id IS 'user that the command named, else the owner';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.provider_id IS 'provider concerned';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.provider_slug IS 'its slug at the time, or what the refused command gave for it';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.action IS 'function called, without its prefix; direct: SQL past the functions';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.outcome IS 'succeeded or refused';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.event IS 'name of the domain event';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.old_status IS 'state before; null: there was no connection';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.new_status IS 'state after';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.error_code IS 'why the command was refused';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.reason IS 'reason or purpose that the caller gave';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.version IS 'version of the connection after the command';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.owner_id IS 'owner, where that is another user than user_id';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.session_role IS 'role that logged in';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.caller_role IS 'current role at the call';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.application_name IS 'application_name of the session';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.client_address IS 'address of the client; null: a Unix socket';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.transaction_id IS 'transaction that wrote the row';
+COMMENT ON COLUMN @extschema@.provconn_audit_log.seq IS 'number of the change of that connection, gapless; null where nothing changed';
+
+COMMENT ON VIEW @extschema@.provconn_transitions IS 'the state machine: which command leads from which state to which';
+COMMENT ON COLUMN @extschema@.provconn_transitions.from_status IS 'state before; null: no connection yet';
+COMMENT ON COLUMN @extschema@.provconn_transitions.command IS 'command, without its prefix';
+COMMENT ON COLUMN @extschema@.provconn_transitions.to_status IS 'state after';

@@ -1,0 +1,121 @@
+-- Constructors, for named notation.
+
+CREATE FUNCTION @extschema@.provconn_credentials(
+    secret @extschema@.provconn_secret DEFAULT NULL,
+    credential_type @extschema@.provconn_credential_type DEFAULT NULL,
+    expires_at timestamptz DEFAULT NULL)
+RETURNS @extschema@.provconn_credentials LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_connect_command(
+    user_id uuid DEFAULT NULL,
+    provider_id uuid DEFAULT NULL,
+    provider_slug text DEFAULT NULL,
+    credentials @extschema@.provconn_credentials DEFAULT NULL,
+    alias text DEFAULT NULL)
+RETURNS @extschema@.provconn_connect_command LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_disconnect_command(
+    user_id uuid DEFAULT NULL,
+    connection_id uuid DEFAULT NULL)
+RETURNS @extschema@.provconn_disconnect_command LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_refresh_command(
+    connection_id uuid DEFAULT NULL,
+    credentials @extschema@.provconn_credentials DEFAULT NULL)
+RETURNS @extschema@.provconn_refresh_command LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_oauth2_credentials(
+    access_token @extschema@.provconn_secret,
+    refresh_token @extschema@.provconn_secret DEFAULT NULL,
+    expires_at timestamptz DEFAULT NULL,
+    scope text DEFAULT NULL,
+    token_type text DEFAULT NULL)
+RETURNS @extschema@.provconn_credentials LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_api_key_credentials(
+    api_key @extschema@.provconn_secret,
+    api_secret @extschema@.provconn_secret DEFAULT NULL,
+    expires_at timestamptz DEFAULT NULL)
+RETURNS @extschema@.provconn_credentials LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_token_response(
+    response @extschema@.provconn_secret,
+    received_at timestamptz DEFAULT pg_catalog.now())
+RETURNS @extschema@.provconn_credentials LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+-- Commands.
+
+CREATE FUNCTION @extschema@.provconn_connect(
+    command @extschema@.provconn_connect_command,
+    idempotency_key uuid DEFAULT NULL)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_disconnect(
+    command @extschema@.provconn_disconnect_command)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_refresh(
+    command @extschema@.provconn_refresh_command,
+    lease uuid DEFAULT NULL,
+    expected_version integer DEFAULT NULL)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_refresh_batch(
+    commands @extschema@.provconn_refresh_command[],
+    leases uuid[] DEFAULT NULL,
+    expected_versions integer[] DEFAULT NULL)
+RETURNS SETOF @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_initiate(
+    user_id uuid,
+    provider_id uuid,
+    provider_slug text,
+    alias text DEFAULT NULL)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_reveal(
+    user_id uuid,
+    connection_id uuid,
+    purpose text DEFAULT NULL)
+RETURNS @extschema@.provconn_revealed LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_unwrap(result @extschema@.provconn_result)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+-- Providers.
+
+CREATE FUNCTION @extschema@.provconn_register_provider(
+    slug text,
+    name text,
+    credential_type @extschema@.provconn_credential_type,
+    category text DEFAULT NULL,
+    provider_id uuid DEFAULT NULL)
+RETURNS uuid LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_set_provider_active(
+    provider_id uuid,
+    active boolean)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+-- The state machine.
+
+CREATE FUNCTION @extschema@.provconn_list_transitions(
+    OUT from_status @extschema@.provconn_status,
+    OUT command text,
+    OUT to_status @extschema@.provconn_status)
+RETURNS SETOF record LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 20 AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_state_diagram(format text DEFAULT 'mermaid')
+RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+-- Rights.
+
+CREATE FUNCTION @extschema@.provconn_grant(role regrole, capability text)
+RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_revoke(role regrole, capability text)
+RETURNS void LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION provconn.reapply_grants()
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'provconn_reapply_grants';

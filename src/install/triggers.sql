@@ -1,0 +1,47 @@
+CREATE FUNCTION provconn.guard_connection()
+RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_connection';
+
+CREATE FUNCTION provconn.audit_connection()
+RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_audit_connection';
+
+CREATE FUNCTION provconn.guard_provider()
+RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_provider';
+
+CREATE FUNCTION provconn.guard_data_key()
+RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_data_key';
+
+CREATE FUNCTION provconn.guard_audit()
+RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_audit';
+
+-- The guard's name sorts last, so that it sees what other BEFORE triggers made.
+CREATE TRIGGER zz_provconn_guard BEFORE INSERT OR UPDATE OR DELETE ON provconn.connection
+    FOR EACH ROW EXECUTE FUNCTION provconn.guard_connection();
+CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.connection
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_connection();
+CREATE TRIGGER provconn_audit AFTER INSERT OR UPDATE ON provconn.connection
+    FOR EACH ROW EXECUTE FUNCTION provconn.audit_connection();
+
+CREATE TRIGGER provconn_guard BEFORE DELETE OR UPDATE OF provider_id ON provconn.provider
+    FOR EACH ROW EXECUTE FUNCTION provconn.guard_provider();
+CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.provider
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_provider();
+
+CREATE TRIGGER provconn_guard BEFORE DELETE OR UPDATE ON provconn.data_key
+    FOR EACH ROW EXECUTE FUNCTION provconn.guard_data_key();
+CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.data_key
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_data_key();
+
+CREATE TRIGGER provconn_audit_guard BEFORE UPDATE OR DELETE ON provconn.audit
+    FOR EACH ROW EXECUTE FUNCTION provconn.guard_audit();
+CREATE TRIGGER provconn_audit_no_truncate BEFORE TRUNCATE ON provconn.audit
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_audit();
+
+ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard;
+ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER provconn_no_truncate;
+ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER provconn_audit;
+ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_guard;
+ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_no_truncate;
+ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_guard;
+ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_no_truncate;
+ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_guard;
+ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_no_truncate;

@@ -1,0 +1,24 @@
+/*
+ * module.c (layer 8): what the server calls when it loads the library.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+
+#include "catalog.h"
+#include "keyring.h"
+#include "settings.h"
+#include "store.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	provconn_settings_define();
+	provconn_catalog_init();
+	provconn_store_init();
+	provconn_keyring_init();
+}

@@ -1,0 +1,281 @@
+/*
+ * partition.c (layer 4): the months of provconn.audit.
+ *
+ * The audit is partitioned by range over its UUIDv7 audit_id, so by time; a
+ * partition is found by its bounds, whatever its name.  A month is made by
+ * CREATE TABLE and ATTACH PARTITION, which lets readers and writers of the other
+ * months go on; the maker holds a lock on the parent that only other makers
+ * wait for.  Months are made well ahead by whichever write finds the horizon
+ * short, and only if it gets that lock at once; a write waits for it only where
+ * its own month is missing, which needs a server that wrote nothing for months.
+ *
+ * Partitions are no members of the extension, so pg_dump keeps them and their
+ * rows; DROP EXTENSION drops them with their parent.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/namespace.h"
+#include "catalog/partition.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "commands/trigger.h"
+#include "partitioning/partbounds.h"
+#include "partitioning/partdesc.h"
+#include "pgtime.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/partcache.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "compat.h"
+#include "fault.h"
+#include "partition.h"
+#include "store.h"
+#include "uuid7.h"
+
+/* How many months after the current one are kept ready. */
+#define MONTHS_AHEAD 3
+
+typedef struct Month
+{
+	int			year;
+	int			month;			/* 1 to 12 */
+} Month;
+
+static const ProvconnColumn columns[] = {
+	{"shard_key", INT4OID},
+	{"audit_id", UUIDOID},
+};
+
+static ProvconnTable audit = {
+	.name = "audit", .is_partitioned = true, .key_columns = 2, .column_count = 2, .columns = columns
+};
+
+/* What default privileges gave on a new month. */
+static ProvconnStatement default_grants = {
+	.sql = "SELECT pg_catalog.string_agg(pg_catalog.format('REVOKE ALL ON TABLE provconn.%I FROM %s',"
+	" c.relname, CASE a.grantee WHEN 0 THEN 'PUBLIC'"
+	" ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END), '; ')"
+	" FROM pg_catalog.pg_class AS c, LATERAL pg_catalog.aclexplode(c.relacl) AS a"
+	" WHERE c.relname OPERATOR(pg_catalog.=) $1"
+	" AND c.relnamespace OPERATOR(pg_catalog.=) 'provconn'::pg_catalog.regnamespace"
+	" AND a.grantee OPERATOR(pg_catalog.<>) c.relowner",
+	.nargs = 1,
+	.types = {NAMEOID}
+};
+
+static Oid	find_partition(const ProvconnUuid *audit_id, bool *in_use);
+static bool name_is_taken(Month month);
+static void make_month(Month month);
+static void run_month_ddl(Month month);
+static void withdraw_defaults(const char *name);
+static Month month_of(TimestampTz when);
+static Month month_after(Month month, int months);
+static ProvconnUuid month_floor(Month month);
+static char *uuid_text(ProvconnUuid uuid);
+
+Oid
+provconn_partition_for(const ProvconnUuid *audit_id, TimestampTz when)
+{
+	bool		in_use;
+	Oid			partition = find_partition(audit_id, &in_use);
+	Month		month = month_of(when);
+
+	if (OidIsValid(partition))
+		return partition;
+
+	if (in_use)
+		provconn_fault_raise(PROVCONN_FAULT_PARTITION_MISSING,
+							 psprintf("%04d-%02d", month.year, month.month),
+							 "the statement that calls this function reads the audit");
+	LockRelationOid(provconn_store_relid(&audit), ShareUpdateExclusiveLock);
+	partition = find_partition(audit_id, &in_use);
+	if (OidIsValid(partition))
+		return partition;
+	make_month(month);
+	partition = find_partition(audit_id, &in_use);
+	if (!OidIsValid(partition))
+		provconn_fault_raise(PROVCONN_FAULT_PARTITION_MISSING,
+							 psprintf("%04d-%02d", month.year, month.month),
+							 "the clock was set back");
+	return partition;
+}
+
+void
+provconn_partition_extend(TimestampTz when)
+{
+	Month		now = month_of(when);
+	ProvconnUuid horizon = month_floor(month_after(now, MONTHS_AHEAD));
+	bool		in_use;
+
+	if (OidIsValid(find_partition(&horizon, &in_use)) || in_use)
+		return;
+	if (!ConditionalLockRelationOid(provconn_store_relid(&audit), ShareUpdateExclusiveLock))
+		return;
+	for (int i = 0; i <= MONTHS_AHEAD; i++)
+	{
+		Month		month = month_after(now, i);
+		ProvconnUuid floor = month_floor(month);
+
+		if (OidIsValid(find_partition(&floor, &in_use)))
+			continue;
+		/* What stands in the way of a later month is no reason to stop now. */
+		if (name_is_taken(month))
+			ereport(WARNING,
+					(errmsg("provconn.audit has no partition for %04d-%02d: another table has its name",
+							month.year, month.month),
+					 errhint("Attach it, or rename it, before that month begins."),
+					 errhidestmt(true), errhidecontext(true)));
+		else
+			make_month(month);
+	}
+}
+
+/* The partition whose bounds hold the id; *in_use: this session has the parent open. */
+static Oid
+find_partition(const ProvconnUuid *audit_id, bool *in_use)
+{
+	Relation	parent = table_open(provconn_store_relid(&audit), RowExclusiveLock);
+	PartitionKey key = RelationGetPartitionKey(parent);
+	PartitionDesc partitions = RelationGetPartitionDesc(parent, true);
+	PartitionBoundInfo bounds = partitions->boundinfo;
+	Datum		value = UUIDPGetDatum((const pg_uuid_t *) audit_id);
+	Oid			found = InvalidOid;
+
+	if (key == NULL || key->strategy != PARTITION_STRATEGY_RANGE || key->partnatts != 1)
+		provconn_fault_raise(PROVCONN_FAULT_TABLE_CHANGED, "audit", "audit_id");
+
+	*in_use = parent->rd_refcnt > 1;
+	if (partitions->nparts > 0)
+	{
+		bool		equal;
+		int			offset = partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
+														   bounds, 1, &value, &equal);
+		int			index = bounds->indexes[offset + 1];
+
+		if (index < 0)
+			index = bounds->default_index;
+		if (index >= 0)
+			found = partitions->oids[index];
+	}
+	table_close(parent, NoLock);
+	return found;
+}
+
+static bool
+name_is_taken(Month month)
+{
+	Oid			schema = get_rel_namespace(provconn_store_relid(&audit));
+
+	return OidIsValid(get_relname_relid(psprintf("audit_%04d_%02d", month.year, month.month),
+										schema));
+}
+
+/*
+ * A month that is made while some extension's script runs must not become a
+ * member of that extension: it would not be dumped, and be dropped with it.
+ */
+static void
+make_month(Month month)
+{
+	bool		saved = creating_extension;
+
+	if (name_is_taken(month))
+		provconn_fault_raise(PROVCONN_FAULT_PARTITION_MISSING,
+							 psprintf("%04d-%02d", month.year, month.month),
+							 "another table has its name");
+	creating_extension = false;
+	PG_TRY();
+	{
+		run_month_ddl(month);
+	}
+	PG_FINALLY();
+	{
+		creating_extension = saved;
+	}
+	PG_END_TRY();
+}
+
+/*
+ * The indexes are each month's own, not the parent's: pg_dump restores a month
+ * by CREATE TABLE, ATTACH and only then its indexes, and would meet the ones
+ * that ATTACH had made.  A TRUNCATE trigger of a parent is not cloned to its
+ * partitions; row triggers are, with their ENABLE ALWAYS.  Rights that default
+ * privileges gave are taken back.
+ */
+static void
+run_month_ddl(Month month)
+{
+	static const char *const steps[] = {
+		"CREATE TABLE provconn.%1$s (LIKE provconn.audit INCLUDING ALL,"
+		" CONSTRAINT %1$s_pkey PRIMARY KEY (shard_key, audit_id))",
+		"CREATE INDEX %1$s_connection_idx ON provconn.%1$s (connection_id, audit_id)",
+		"COMMENT ON TABLE provconn.%1$s IS 'provconn: audit rows of one month (UTC)'",
+		"CREATE TRIGGER provconn_audit_no_truncate BEFORE TRUNCATE ON provconn.%1$s"
+		" FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_audit()",
+		"ALTER TABLE provconn.%1$s ENABLE ALWAYS TRIGGER provconn_audit_no_truncate",
+		"ALTER TABLE provconn.audit ATTACH PARTITION provconn.%1$s"
+		" FOR VALUES FROM ('%2$s') TO ('%3$s')"
+	};
+	char	   *name = psprintf("audit_%04d_%02d", month.year, month.month);
+	char	   *from = uuid_text(month_floor(month));
+	char	   *to = uuid_text(month_floor(month_after(month, 1)));
+
+	for (int i = 0; i < (int) lengthof(steps); i++)
+		provconn_store_execute(&audit, psprintf(steps[i], name, from, to));
+	withdraw_defaults(name);
+}
+
+static void
+withdraw_defaults(const char *name)
+{
+	Datum		value = DirectFunctionCall1(namein, CStringGetDatum(name));
+	Datum		sql;
+	bool		isnull;
+
+	(void) provconn_store_run(&audit, &default_grants, &value, NULL, 1, &sql, &isnull);
+	if (!isnull)
+		provconn_store_execute(&audit, TextDatumGetCString(sql));
+}
+
+static Month
+month_of(TimestampTz when)
+{
+	pg_time_t	seconds = timestamptz_to_time_t(when);
+	struct pg_tm *utc = pg_gmtime(&seconds);
+	Month		month;
+
+	month.year = utc->tm_year + 1900;
+	month.month = utc->tm_mon + 1;
+	return month;
+}
+
+static Month
+month_after(Month month, int months)
+{
+	int			index = month.year * 12 + (month.month - 1) + months;
+	Month		result = {index / 12, index % 12 + 1};
+
+	return result;
+}
+
+/* The least UUIDv7 of the month. */
+static ProvconnUuid
+month_floor(Month month)
+{
+	int64		days = date2j(month.year, month.month, 1) - UNIX_EPOCH_JDATE;
+
+	return provconn_uuid7_floor((uint64) days * SECS_PER_DAY * 1000);
+}
+
+static char *
+uuid_text(ProvconnUuid uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out,
+											   UUIDPGetDatum((const pg_uuid_t *) &uuid)));
+}

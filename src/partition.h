@@ -1,0 +1,22 @@
+/*
+ * partition.h (layer 4): the months of provconn.audit.
+ */
+#ifndef PROVCONN_PARTITION_H
+#define PROVCONN_PARTITION_H
+
+#include "postgres.h"
+
+#include "datatype/timestamp.h"
+
+#include "model.h"
+
+/*
+ * The partition that takes an audit row of that id, made now where there is
+ * none.  Call it before locking rows: making one waits for other makers.
+ */
+extern Oid	provconn_partition_for(const ProvconnUuid *audit_id, TimestampTz when);
+
+/* Makes the months ahead where the horizon is short and nobody else does. */
+extern void provconn_partition_extend(TimestampTz when);
+
+#endif							/* PROVCONN_PARTITION_H */

@@ -1,0 +1,112 @@
+/*
+ * secret.c (layer 2): the datum of type provconn_secret, and memory for secrets.
+ *
+ * A secret's bytes enter through the type's input functions and leave through
+ * provconn_secret_open() alone.  Memory from provconn_secret_alloc() belongs to
+ * the context that was current and is wiped with it, also when a transaction
+ * aborts; it is no palloc chunk, so nobody may pfree it.  Memory from provconn_secret_page() belongs to its caller for the
+ * life of the backend.
+ */
+#include "postgres.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "utils/memutils.h"
+
+#include "compat.h"
+#include "secret.h"
+
+typedef struct WipedChunk
+{
+	MemoryContextCallback callback;
+	Size		size;
+	char		bytes[FLEXIBLE_ARRAY_MEMBER];
+} WipedChunk;
+
+static void wipe_chunk(void *arg);
+
+Datum
+provconn_secret_make(ProvconnSpan bytes)
+{
+	struct varlena *datum = palloc(VARHDRSZ + bytes.len);
+
+	SET_VARSIZE(datum, VARHDRSZ + bytes.len);
+	memcpy(VARDATA(datum), bytes.data, bytes.len);
+	return PointerGetDatum(datum);
+}
+
+ProvconnSpan
+provconn_secret_open(Datum secret)
+{
+	struct varlena *datum = PG_DETOAST_DATUM_PACKED(secret);
+	ProvconnSpan bytes;
+
+	bytes.data = VARDATA_ANY(datum);
+	bytes.len = VARSIZE_ANY_EXHDR(datum);
+	return bytes;
+}
+
+void *
+provconn_secret_alloc(Size size)
+{
+	WipedChunk *chunk = palloc(offsetof(WipedChunk, bytes) + size);
+
+	chunk->size = size;
+	chunk->callback.func = wipe_chunk;
+	chunk->callback.arg = chunk;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &chunk->callback);
+	return chunk->bytes;
+}
+
+void
+provconn_secret_wipe(void *memory, Size size)
+{
+	explicit_bzero(memory, size);
+}
+
+bool
+provconn_secret_equal(const void *a, const void *b, Size size)
+{
+	const volatile unsigned char *x = a;
+	const volatile unsigned char *y = b;
+	unsigned char difference = 0;
+
+	for (Size i = 0; i < size; i++)
+		difference |= x[i] ^ y[i];
+	return difference == 0;
+}
+
+void *
+provconn_secret_page(Size size)
+{
+	Size		page = (Size) sysconf(_SC_PAGESIZE);
+	void	   *memory;
+
+	if (size > page)
+		elog(ERROR, "key memory of %zu bytes is more than a page", size);
+	memory = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errhidestmt(true), errhidecontext(true)));
+
+	/* RLIMIT_MEMLOCK may forbid it; the key still works, but may be swapped. */
+	(void) mlock(memory, page);
+#ifdef MADV_DONTDUMP
+	(void) madvise(memory, page, MADV_DONTDUMP);
+#endif
+#ifdef MADV_WIPEONFORK
+	(void) madvise(memory, page, MADV_WIPEONFORK);
+#endif
+	return memory;
+}
+
+static void
+wipe_chunk(void *arg)
+{
+	WipedChunk *chunk = arg;
+
+	explicit_bzero(chunk->bytes, chunk->size);
+}

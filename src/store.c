@@ -1,0 +1,565 @@
+/*
+ * store.c (layer 3): the only code that touches tables, and the only one that
+ * acts as another user.
+ *
+ * Single rows go through the executor's simple API, as logical replication's
+ * do: triggers, indexes and constraints are kept, the planner is not asked.
+ * That API checks no privilege: whoever may call a function of ours may do what
+ * the function does, and nothing else.  What is no single row goes through SPI.
+ *
+ * Rows are read as of now under READ COMMITTED, not as of the calling
+ * statement's snapshot, so that a command judges what is committed.
+ *
+ * What a ProvconnTable has learnt from the catalog is dropped by relcache
+ * invalidation and learnt again at the next use.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/relation.h"
+#include "access/sysattr.h"
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "miscadmin.h"
+#include "optimizer/optimizer.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/datum.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+#include "compat.h"
+#include "fault.h"
+#include "store.h"
+
+#define SAFE_SEARCH_PATH "pg_catalog, pg_temp"
+
+/* What the executor needs for one row of one relation. */
+typedef struct RowWriter
+{
+	EState	   *estate;
+	ResultRelInfo *target;
+} RowWriter;
+
+static ProvconnTable *known_tables = NULL;
+
+static void resolve_table(ProvconnTable *table);
+static bool match_columns(ProvconnTable *table, Relation rel, AttrNumber *attnums);
+static void fill_defaults(EState *estate, Relation rel, TupleTableSlot *slot,
+						  const ProvconnTable *table, const AttrNumber *attnums);
+static bool find_tid(Relation rel, ProvconnTable *table, const Datum *keys,
+					 Snapshot snapshot, ItemPointer tid);
+static bool lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot);
+static void begin_write(RowWriter *writer, Relation rel, Bitmapset *updated);
+static void end_write(RowWriter *writer);
+static void override_setting(const char *name, const char *value);
+static RegProcedure equality_of(Oid type);
+static void forget_relation(Datum arg, Oid relid);
+
+void
+provconn_store_init(void)
+{
+	CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
+}
+
+Oid
+provconn_store_relid(ProvconnTable *table)
+{
+	resolve_table(table);
+	return table->relid;
+}
+
+AttrNumber
+provconn_store_attnum(ProvconnTable *table, int column)
+{
+	resolve_table(table);
+	return table->attnums[column];
+}
+
+void
+provconn_store_enter(ProvconnTable *table, ProvconnIdentity *saved)
+{
+	resolve_table(table);
+	GetUserIdAndSecContext(&saved->user, &saved->context);
+	SetUserIdAndSecContext(table->owner,
+						   saved->context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+
+	saved->settings = 0;
+	if (strcmp(namespace_search_path, SAFE_SEARCH_PATH) != 0)
+	{
+		saved->settings = NewGUCNestLevel();
+		override_setting("search_path", SAFE_SEARCH_PATH);
+	}
+}
+
+void
+provconn_store_leave(const ProvconnIdentity *saved)
+{
+	if (saved->settings > 0)
+		AtEOXact_GUC(false, saved->settings);
+	SetUserIdAndSecContext(saved->user, saved->context);
+}
+
+bool
+provconn_store_find(ProvconnTable *table, const Datum *keys, bool lock, ProvconnRow *row)
+{
+	Relation	rel;
+	TupleTableSlot *slot;
+	Snapshot	snapshot;
+	ItemPointerData tid;
+	bool		found;
+
+	resolve_table(table);
+	rel = table_open(table->relid, lock ? RowExclusiveLock : AccessShareLock);
+	/* The lock may have brought news of an ALTER TABLE. */
+	resolve_table(table);
+
+	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
+								GetTransactionSnapshot() : GetLatestSnapshot());
+	slot = table_slot_create(rel, NULL);
+	found = find_tid(rel, table, keys, snapshot, &tid);
+	if (found)
+		found = lock ? lock_row(rel, &tid, snapshot, slot) :
+			table_tuple_fetch_row_version(rel, &tid, snapshot, slot);
+	UnregisterSnapshot(snapshot);
+
+	row->table = table;
+	row->rel = rel;
+	row->slot = slot;
+	if (!found)
+		provconn_store_close(row);
+	return found;
+}
+
+Datum
+provconn_store_get(ProvconnRow *row, int column, bool *isnull)
+{
+	return slot_getattr(row->slot, row->table->attnums[column], isnull);
+}
+
+void
+provconn_store_close(ProvconnRow *row)
+{
+	ExecDropSingleTupleTableSlot(row->slot);
+	/* The lock, where there is one, stays until the transaction ends. */
+	table_close(row->rel, NoLock);
+	row->slot = NULL;
+	row->rel = NULL;
+}
+
+void
+provconn_store_each(ProvconnTable *table, ProvconnVisit visit, void *arg)
+{
+	ProvconnRow row;
+	Snapshot	snapshot;
+	TableScanDesc scan;
+
+	resolve_table(table);
+	row.table = table;
+	row.rel = table_open(table->relid, AccessShareLock);
+	resolve_table(table);
+	row.slot = table_slot_create(row.rel, NULL);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	scan = table_beginscan(row.rel, snapshot, 0, NULL);
+	while (table_scan_getnextslot(scan, ForwardScanDirection, row.slot))
+		if (!visit(&row, arg))
+			break;
+	table_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	provconn_store_close(&row);
+}
+
+TransactionId
+provconn_store_writer(ProvconnRow *row)
+{
+	bool		isnull;
+
+	return DatumGetTransactionId(slot_getsysattr(row->slot, MinTransactionIdAttributeNumber,
+												 &isnull));
+}
+
+void
+provconn_store_update(ProvconnRow *row, const ProvconnValues *changes)
+{
+	ProvconnTable *table = row->table;
+	TupleDesc	tupdesc = RelationGetDescr(row->rel);
+	ProvconnIdentity saved;
+	RowWriter	writer;
+	TupleTableSlot *fresh;
+	EPQState	recheck;
+	Bitmapset  *updated = NULL;
+
+	for (int i = 0; i < table->column_count; i++)
+		if (changes->set[i])
+			updated = bms_add_member(updated,
+									 table->attnums[i] - FirstLowInvalidHeapAttributeNumber);
+
+	provconn_store_enter(table, &saved);
+	begin_write(&writer, row->rel, updated);
+
+	fresh = ExecInitExtraTupleSlot(writer.estate, tupdesc, &TTSOpsVirtual);
+	slot_getallattrs(row->slot);
+	ExecClearTuple(fresh);
+	memcpy(fresh->tts_values, row->slot->tts_values, sizeof(Datum) * tupdesc->natts);
+	memcpy(fresh->tts_isnull, row->slot->tts_isnull, sizeof(bool) * tupdesc->natts);
+	for (int i = 0; i < table->column_count; i++)
+	{
+		if (!changes->set[i])
+			continue;
+		fresh->tts_values[table->attnums[i] - 1] = changes->values[i];
+		fresh->tts_isnull[table->attnums[i] - 1] = changes->nulls[i];
+	}
+	ExecStoreVirtualTuple(fresh);
+
+	provconn_compat_init_recheck(&recheck, writer.estate);
+	ExecSimpleRelationUpdate(writer.target, writer.estate, &recheck, row->slot, fresh);
+	AfterTriggerEndQuery(writer.estate);
+	EvalPlanQualEnd(&recheck);
+
+	end_write(&writer);
+	provconn_store_leave(&saved);
+	CommandCounterIncrement();
+}
+
+void
+provconn_store_insert(ProvconnTable *table, Oid leaf, const ProvconnValues *values)
+{
+	ProvconnIdentity saved;
+	RowWriter	writer;
+	Relation	rel;
+	TupleTableSlot *slot;
+	const AttrNumber *attnums = table->attnums;
+	bool		has_strangers;
+
+	resolve_table(table);
+	rel = table_open(OidIsValid(leaf) ? leaf : table->relid, RowExclusiveLock);
+	resolve_table(table);
+	has_strangers = table->has_strangers;
+	if (OidIsValid(leaf))
+	{
+		if (table->leaf != leaf)
+		{
+			if (rel->rd_rel->relkind != RELKIND_RELATION)
+				provconn_fault_raise(PROVCONN_FAULT_NOT_A_TABLE, RelationGetRelationName(rel));
+			table->leaf_has_strangers = match_columns(table, rel, table->leaf_attnums);
+			table->leaf = leaf;
+		}
+		attnums = table->leaf_attnums;
+		has_strangers = table->leaf_has_strangers;
+	}
+
+	provconn_store_enter(table, &saved);
+	begin_write(&writer, rel, NULL);
+
+	slot = ExecInitExtraTupleSlot(writer.estate, RelationGetDescr(rel), &TTSOpsVirtual);
+	ExecClearTuple(slot);
+	memset(slot->tts_isnull, true, sizeof(bool) * RelationGetDescr(rel)->natts);
+	for (int i = 0; i < table->column_count; i++)
+	{
+		slot->tts_values[attnums[i] - 1] = values->values[i];
+		slot->tts_isnull[attnums[i] - 1] = !values->set[i] || values->nulls[i];
+	}
+	if (has_strangers)
+		fill_defaults(writer.estate, rel, slot, table, attnums);
+	ExecStoreVirtualTuple(slot);
+
+	ExecSimpleRelationInsert(writer.target, writer.estate, slot);
+	AfterTriggerEndQuery(writer.estate);
+
+	end_write(&writer);
+	provconn_store_leave(&saved);
+	table_close(rel, NoLock);
+	CommandCounterIncrement();
+}
+
+uint64
+provconn_store_run(ProvconnTable *table, ProvconnStatement *statement,
+				   const Datum *values, const char *nulls,
+				   int out_count, Datum *out, bool *out_nulls)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ProvconnIdentity saved;
+	uint64		processed;
+
+	provconn_store_enter(table, &saved);
+	SPI_connect();
+	if (statement->plan != NULL && !SPI_plan_is_valid(statement->plan))
+	{
+		/* A call further out, through somebody's trigger, may be in it. */
+		if (statement->running == 0)
+			SPI_freeplan(statement->plan);
+		statement->plan = NULL;
+	}
+	if (statement->plan == NULL)
+	{
+		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nargs, statement->types);
+
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare a statement: %s",
+				 SPI_result_code_string(SPI_result));
+		statement->plan = plan;
+	}
+
+	statement->running++;
+	PG_TRY();
+	{
+		if (SPI_execute_plan(statement->plan, unconstify(Datum *, values), nulls, false, 0) < 0)
+			elog(ERROR, "could not run a statement: %s", SPI_result_code_string(SPI_result));
+	}
+	PG_FINALLY();
+	{
+		statement->running--;
+	}
+	PG_END_TRY();
+	processed = SPI_processed;
+
+	if (out != NULL && processed > 0 && SPI_tuptable != NULL)
+	{
+		TupleDesc	tupdesc = SPI_tuptable->tupdesc;
+
+		for (int i = 0; i < out_count; i++)
+		{
+			Form_pg_attribute attribute = TupleDescAttr(tupdesc, i);
+			MemoryContext spi = MemoryContextSwitchTo(caller);
+
+			out[i] = SPI_getbinval(SPI_tuptable->vals[0], tupdesc, i + 1, &out_nulls[i]);
+			if (!out_nulls[i])
+				out[i] = datumCopy(out[i], attribute->attbyval, attribute->attlen);
+			MemoryContextSwitchTo(spi);
+		}
+	}
+	SPI_finish();
+	provconn_store_leave(&saved);
+	return processed;
+}
+
+void
+provconn_store_execute(ProvconnTable *table, const char *sql)
+{
+	ProvconnIdentity saved;
+
+	provconn_store_enter(table, &saved);
+	/* A table made here is not for the caller to place. */
+	if (saved.settings == 0)
+		saved.settings = NewGUCNestLevel();
+	override_setting("default_tablespace", "");
+	override_setting("default_table_access_method", "heap");
+	SPI_connect();
+	if (SPI_execute(sql, false, 0) < 0)
+		elog(ERROR, "could not run a statement: %s", SPI_result_code_string(SPI_result));
+	SPI_finish();
+	provconn_store_leave(&saved);
+}
+
+static void
+resolve_table(ProvconnTable *table)
+{
+	Oid			schema;
+	Relation	rel;
+
+	if (table->valid)
+		return;
+
+	schema = get_namespace_oid("provconn", true);
+	table->relid = OidIsValid(schema) ? get_relname_relid(table->name, schema) : InvalidOid;
+	rel = OidIsValid(table->relid) ? try_relation_open(table->relid, AccessShareLock) : NULL;
+	if (rel == NULL)
+		provconn_fault_raise(PROVCONN_FAULT_NOT_INSTALLED, table->name);
+
+	if (rel->rd_rel->relkind !=
+		(table->is_partitioned ? RELKIND_PARTITIONED_TABLE : RELKIND_RELATION))
+		provconn_fault_raise(PROVCONN_FAULT_NOT_A_TABLE, table->name);
+
+	table->owner = rel->rd_rel->relowner;
+	table->has_strangers = match_columns(table, rel, table->attnums);
+	table->primary_key = table->is_partitioned ? InvalidOid : provconn_compat_primary_key(rel);
+	table->leaf = InvalidOid;
+	relation_close(rel, NoLock);
+
+	if (!table->known)
+	{
+		table->known = true;
+		table->next = known_tables;
+		known_tables = table;
+	}
+	table->valid = true;
+}
+
+/* Fills attnums and returns whether the relation has columns beside ours. */
+static bool
+match_columns(ProvconnTable *table, Relation rel, AttrNumber *attnums)
+{
+	TupleDesc	tupdesc = RelationGetDescr(rel);
+	int			live = 0;
+
+	for (int at = 0; at < tupdesc->natts; at++)
+		live += !TupleDescAttr(tupdesc, at)->attisdropped;
+
+	for (int i = 0; i < table->column_count; i++)
+	{
+		const ProvconnColumn *column = &table->columns[i];
+
+		attnums[i] = InvalidAttrNumber;
+		for (int at = 0; at < tupdesc->natts; at++)
+		{
+			Form_pg_attribute attribute = TupleDescAttr(tupdesc, at);
+
+			if (attribute->attisdropped ||
+				strcmp(NameStr(attribute->attname), column->name) != 0)
+				continue;
+			if (OidIsValid(column->type) ? attribute->atttypid == column->type :
+				get_typtype(attribute->atttypid) == TYPTYPE_ENUM)
+				attnums[i] = attribute->attnum;
+		}
+		if (attnums[i] == InvalidAttrNumber)
+			provconn_fault_raise(PROVCONN_FAULT_TABLE_CHANGED,
+								 RelationGetRelationName(rel), column->name);
+	}
+	return live > table->column_count;
+}
+
+/* Columns that a DBA added get their defaults, as they would from INSERT. */
+static void
+fill_defaults(EState *estate, Relation rel, TupleTableSlot *slot,
+			  const ProvconnTable *table, const AttrNumber *attnums)
+{
+	TupleDesc	tupdesc = RelationGetDescr(rel);
+	Bitmapset  *ours = NULL;
+
+	for (int i = 0; i < table->column_count; i++)
+		ours = bms_add_member(ours, attnums[i]);
+	for (int at = 0; at < tupdesc->natts; at++)
+	{
+		Form_pg_attribute attribute = TupleDescAttr(tupdesc, at);
+		Expr	   *expression;
+
+		if (attribute->attisdropped || attribute->attgenerated != '\0' ||
+			bms_is_member(attribute->attnum, ours))
+			continue;
+		expression = (Expr *) build_column_default(rel, attribute->attnum);
+		if (expression == NULL)
+			continue;
+		slot->tts_values[at] = ExecEvalExpr(ExecInitExpr(expression_planner(expression), NULL),
+											GetPerTupleExprContext(estate),
+											&slot->tts_isnull[at]);
+	}
+}
+
+static bool
+find_tid(Relation rel, ProvconnTable *table, const Datum *keys, Snapshot snapshot,
+		 ItemPointer tid)
+{
+	ScanKeyData scan_keys[PROVCONN_MAX_KEYS];
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	for (int i = 0; i < table->key_columns; i++)
+		ScanKeyInit(&scan_keys[i], table->attnums[i], BTEqualStrategyNumber,
+					equality_of(table->columns[i].type), keys[i]);
+
+	/* Without its primary key the table is read through: slow, but right. */
+	scan = systable_beginscan(rel, table->primary_key, OidIsValid(table->primary_key),
+							  snapshot, table->key_columns, scan_keys);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		*tid = tuple->t_self;
+	systable_endscan(scan);
+	return HeapTupleIsValid(tuple);
+}
+
+static bool
+lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+{
+	TM_FailureData failure;
+	TM_Result	result;
+
+	result = table_tuple_lock(rel, tid, snapshot, slot, GetCurrentCommandId(true),
+							  LockTupleNoKeyExclusive, LockWaitBlock,
+							  IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
+							  &failure);
+	switch (result)
+	{
+		case TM_Ok:
+			return true;
+		case TM_SelfModified:
+			provconn_fault_raise(PROVCONN_FAULT_MODIFIED_BY_OWN_COMMAND);
+		case TM_Deleted:
+			if (!IsolationUsesXactSnapshot())
+				return false;
+			provconn_fault_raise(PROVCONN_FAULT_CONCURRENT_UPDATE);
+		case TM_Updated:
+			provconn_fault_raise(PROVCONN_FAULT_CONCURRENT_UPDATE);
+		default:
+			elog(ERROR, "unexpected result %d of locking a row", (int) result);
+	}
+	return false;
+}
+
+/* updated: the columns that an update sets, for triggers that ask. */
+static void
+begin_write(RowWriter *writer, Relation rel, Bitmapset *updated)
+{
+	EState	   *estate = CreateExecutorState();
+	ResultRelInfo *target;
+
+	provconn_compat_init_range_table(estate, rel, updated);
+	target = makeNode(ResultRelInfo);
+	InitResultRelInfo(target, rel, 1, NULL, 0);
+	estate->es_opened_result_relations = list_make1(target);
+	estate->es_output_cid = GetCurrentCommandId(true);
+	estate->es_snapshot = InvalidSnapshot;
+
+	AfterTriggerBeginQuery();
+	ExecOpenIndices(target, false);
+	writer->estate = estate;
+	writer->target = target;
+}
+
+static void
+end_write(RowWriter *writer)
+{
+	ExecCloseIndices(writer->target);
+	ExecResetTupleTable(writer->estate->es_tupleTable, false);
+	FreeExecutorState(writer->estate);
+}
+
+static void
+override_setting(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+							 true, 0, false);
+}
+
+static RegProcedure
+equality_of(Oid type)
+{
+	switch (type)
+	{
+		case INT4OID:
+			return F_INT4EQ;
+		case UUIDOID:
+			return F_UUID_EQ;
+		default:
+			elog(ERROR, "type %u is no key type", type);
+	}
+}
+
+static void
+forget_relation(Datum arg, Oid relid)
+{
+	for (ProvconnTable *table = known_tables; table != NULL; table = table->next)
+	{
+		if (relid == InvalidOid || relid == table->relid)
+			table->valid = false;
+		if (relid == InvalidOid || relid == table->leaf)
+			table->leaf = InvalidOid;
+	}
+}

@@ -1,0 +1,157 @@
+/*
+ * store.h (layer 3): the only code that touches tables, and the only one that
+ * acts as another user.
+ */
+#ifndef PROVCONN_STORE_H
+#define PROVCONN_STORE_H
+
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "executor/tuptable.h"
+#include "utils/rel.h"
+
+#include "model.h"
+
+#define PROVCONN_MAX_COLUMNS 32
+#define PROVCONN_MAX_KEYS 3
+#define PROVCONN_MAX_PARAMETERS 10
+
+typedef struct ProvconnColumn
+{
+	const char *name;
+	Oid			type;			/* InvalidOid: an enum of provconn's */
+} ProvconnColumn;
+
+/*
+ * A table of the schema provconn.  The first five members are its owner's to
+ * state, with the primary key's columns first; the rest is the store's.
+ */
+typedef struct ProvconnTable
+{
+	const char *name;
+	int			key_columns;
+	int			column_count;
+	const ProvconnColumn *columns;
+	bool		is_partitioned;
+
+	bool		known;			/* on the store's list */
+	bool		valid;			/* what follows holds */
+	Oid			relid;
+	Oid			owner;
+	Oid			primary_key;
+	AttrNumber	attnums[PROVCONN_MAX_COLUMNS];
+	bool		has_strangers;	/* columns that are not ours */
+	Oid			leaf;			/* the partition that the next two are for */
+	AttrNumber	leaf_attnums[PROVCONN_MAX_COLUMNS];
+	bool		leaf_has_strangers;
+	struct ProvconnTable *next;
+} ProvconnTable;
+
+/* A row found; open until provconn_store_close(). */
+typedef struct ProvconnRow
+{
+	ProvconnTable *table;
+	Relation	rel;
+	TupleTableSlot *slot;
+} ProvconnRow;
+
+/* A row's values by column of its ProvconnTable. */
+typedef struct ProvconnValues
+{
+	Datum		values[PROVCONN_MAX_COLUMNS];
+	bool		nulls[PROVCONN_MAX_COLUMNS];
+	bool		set[PROVCONN_MAX_COLUMNS];	/* for updates: what to change */
+} ProvconnValues;
+
+/* An SQL statement whose plan is kept for the life of the backend. */
+typedef struct ProvconnStatement
+{
+	const char *sql;
+	int			nargs;
+	Oid			types[PROVCONN_MAX_PARAMETERS];
+	SPIPlanPtr	plan;
+	int			running;		/* calls that are executing the plan */
+} ProvconnStatement;
+
+typedef struct ProvconnIdentity
+{
+	Oid			user;
+	int			context;
+	int			settings;		/* GUC nesting level, 0 where none was opened */
+} ProvconnIdentity;
+
+/* Registers the invalidation callback; called once, from _PG_init. */
+extern void provconn_store_init(void);
+
+/* The table's oid; a clear error where it is missing or was altered. */
+extern Oid	provconn_store_relid(ProvconnTable *table);
+
+/* The attribute number of a column, for code that is handed a tuple. */
+extern AttrNumber provconn_store_attnum(ProvconnTable *table, int column);
+
+/*
+ * Acts as the owner of the tables, with a search path that nobody else has a
+ * say in, until provconn_store_leave(): triggers and constraints that a DBA
+ * added, and event triggers, run under both.
+ */
+extern void provconn_store_enter(ProvconnTable *table, ProvconnIdentity *saved);
+extern void provconn_store_leave(const ProvconnIdentity *saved);
+
+/*
+ * Finds a row by its whole primary key, as of now (or, above READ COMMITTED, as
+ * of the transaction's snapshot), and with lock takes a row lock that waits for
+ * other writers and sees what they left.  Above READ COMMITTED a row changed
+ * meanwhile is error 40001.  Where it returns false nothing is left open.
+ */
+extern bool provconn_store_find(ProvconnTable *table, const Datum *keys, bool lock,
+								ProvconnRow *row);
+extern Datum provconn_store_get(ProvconnRow *row, int column, bool *isnull);
+extern void provconn_store_close(ProvconnRow *row);
+
+/*
+ * Hands every row of a small table to visit, as of now at any isolation level.
+ * visit returns false to end the scan.
+ */
+typedef bool (*ProvconnVisit) (ProvconnRow *row, void *arg);
+extern void provconn_store_each(ProvconnTable *table, ProvconnVisit visit, void *arg);
+
+/* The transaction that wrote the row. */
+extern TransactionId provconn_store_writer(ProvconnRow *row);
+
+/* Changes the columns that are set in the row, which must be locked. */
+extern void provconn_store_update(ProvconnRow *row, const ProvconnValues *changes);
+
+/* Inserts a row into the table, or into leaf, a partition of it. */
+extern void provconn_store_insert(ProvconnTable *table, Oid leaf,
+								  const ProvconnValues *values);
+
+/*
+ * Runs a statement as the owner and returns the number of rows it processed.
+ * With out, the values of the first row's columns go there, copied into the
+ * caller's memory context.
+ */
+extern uint64 provconn_store_run(ProvconnTable *table, ProvconnStatement *statement,
+								 const Datum *values, const char *nulls,
+								 int out_count, Datum *out, bool *out_nulls);
+
+/* Runs DDL, or anything else for which a kept plan is no use, as the owner. */
+extern void provconn_store_execute(ProvconnTable *table, const char *sql);
+
+static inline void
+provconn_values_set(ProvconnValues *values, int column, Datum value)
+{
+	values->values[column] = value;
+	values->nulls[column] = false;
+	values->set[column] = true;
+}
+
+static inline void
+provconn_values_set_null(ProvconnValues *values, int column)
+{
+	values->values[column] = (Datum) 0;
+	values->nulls[column] = true;
+	values->set[column] = true;
+}
+
+#endif							/* PROVCONN_STORE_H */

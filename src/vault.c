@@ -1,0 +1,78 @@
+/*
+ * vault.c (layer 5): credentials, sealed and opened.
+ *
+ * A credential is bound to its row: the tag covers connection, user, provider,
+ * credential type, expiry and version (envelope.c), the derived keys depend on
+ * the data key's id and the connection.  A ciphertext that is changed, moved to
+ * another row, or put back after a refresh does not open.
+ */
+#include "postgres.h"
+
+#include "cipher.h"
+#include "compat.h"
+#include "keyring.h"
+#include "vault.h"
+
+#define PURPOSE_LABEL "provconn.credential"
+#define PURPOSE_LENGTH (sizeof(PURPOSE_LABEL) - 1 + 4 + 16)
+
+static ProvconnSpan describe_purpose(const ProvconnBinding *binding, int32 key_id, char *out);
+static ProvconnSpan describe_row(const ProvconnBinding *binding, int32 key_id, unsigned char *out);
+
+bytea *
+provconn_vault_seal(const ProvconnBinding *binding, ProvconnSpan secret)
+{
+	char		purpose[PURPOSE_LENGTH];
+	unsigned char associated[PROVCONN_ENVELOPE_ASSOCIATED_MAX];
+	int32		key_id;
+	const unsigned char *key = provconn_keyring_current(&key_id);
+
+	return provconn_cipher_seal(key, key_id,
+								describe_purpose(binding, key_id, purpose),
+								describe_row(binding, key_id, associated), secret);
+}
+
+bool
+provconn_vault_open(const ProvconnBinding *binding, const bytea *sealed, ProvconnSpan *secret)
+{
+	char		purpose[PURPOSE_LENGTH];
+	unsigned char associated[PROVCONN_ENVELOPE_ASSOCIATED_MAX];
+	ProvconnEnvelope envelope;
+	const unsigned char *key;
+
+	if (!provconn_envelope_parse((const unsigned char *) VARDATA_ANY(sealed),
+								 VARSIZE_ANY_EXHDR(sealed), &envelope))
+		return false;
+	/* An id that no key has may be a damaged one: that is one fault, not two. */
+	key = provconn_keyring_get(envelope.key_id);
+	if (key == NULL)
+		return false;
+	return provconn_cipher_open(key, &envelope,
+								describe_purpose(binding, envelope.key_id, purpose),
+								describe_row(binding, envelope.key_id, associated), secret);
+}
+
+static ProvconnSpan
+describe_purpose(const ProvconnBinding *binding, int32 key_id, char *out)
+{
+	ProvconnSpan purpose = {out, PURPOSE_LENGTH};
+	char	   *at = out + sizeof(PURPOSE_LABEL) - 1;
+
+	memcpy(out, PURPOSE_LABEL, sizeof(PURPOSE_LABEL) - 1);
+	*at++ = (char) ((uint32) key_id >> 24);
+	*at++ = (char) ((uint32) key_id >> 16);
+	*at++ = (char) ((uint32) key_id >> 8);
+	*at++ = (char) key_id;
+	memcpy(at, binding->connection_id.bytes, sizeof(binding->connection_id.bytes));
+	return purpose;
+}
+
+static ProvconnSpan
+describe_row(const ProvconnBinding *binding, int32 key_id, unsigned char *out)
+{
+	ProvconnSpan associated;
+
+	associated.data = (const char *) out;
+	associated.len = provconn_envelope_associated(binding, key_id, out);
+	return associated;
+}
