@@ -1,0 +1,129 @@
+-- Every function's arguments, defaults, result and attributes, as published.
+\set ECHO none
+\set QUIET 1
+\set ON_ERROR_STOP 1
+\pset format unaligned
+\pset tuples_only true
+\pset pager off
+SET client_min_messages = warning;
+BEGIN;
+CREATE EXTENSION IF NOT EXISTS pgtap;
+CREATE EXTENSION IF NOT EXISTS provconn CASCADE;
+SELECT * FROM no_plan();
+
+CREATE TEMP TABLE expected (function text, arguments text, result text, attributes text);
+INSERT INTO expected VALUES
+-- the secret type
+('provconn_secret_in', 'cstring', 'provconn_secret', 'immutable strict parallel safe'),
+('provconn_secret_out', 'provconn_secret', 'cstring', 'immutable strict parallel safe'),
+('provconn_secret_recv', 'internal', 'provconn_secret', 'immutable strict parallel safe'),
+('provconn_secret_send', 'provconn_secret', 'bytea', 'immutable strict parallel safe'),
+('provconn_secret', 'text', 'provconn_secret', 'immutable strict parallel safe'),
+('provconn_secret', 'bytea', 'provconn_secret', 'immutable strict parallel safe'),
+('provconn_secret', 'json', 'provconn_secret', 'immutable strict parallel safe'),
+('provconn_secret', 'jsonb', 'provconn_secret', 'immutable strict parallel safe'),
+-- constructors
+('provconn_credentials',
+ 'secret provconn_secret DEFAULT NULL::provconn_secret, credential_type provconn_credential_type DEFAULT NULL::provconn_credential_type, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone',
+ 'provconn_credentials', 'immutable parallel safe'),
+('provconn_oauth2_credentials',
+ 'access_token provconn_secret, refresh_token provconn_secret DEFAULT NULL::provconn_secret, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, scope text DEFAULT NULL::text, token_type text DEFAULT NULL::text',
+ 'provconn_credentials', 'immutable parallel safe'),
+('provconn_api_key_credentials',
+ 'api_key provconn_secret, api_secret provconn_secret DEFAULT NULL::provconn_secret, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone',
+ 'provconn_credentials', 'immutable parallel safe'),
+('provconn_token_response',
+ 'response provconn_secret, received_at timestamp with time zone DEFAULT now()',
+ 'provconn_credentials', 'immutable parallel safe'),
+('provconn_connect_command',
+ 'user_id uuid DEFAULT NULL::uuid, provider_id uuid DEFAULT NULL::uuid, provider_slug text DEFAULT NULL::text, credentials provconn_credentials DEFAULT NULL::provconn_credentials, alias text DEFAULT NULL::text',
+ 'provconn_connect_command', 'immutable parallel safe'),
+('provconn_disconnect_command',
+ 'user_id uuid DEFAULT NULL::uuid, connection_id uuid DEFAULT NULL::uuid',
+ 'provconn_disconnect_command', 'immutable parallel safe'),
+('provconn_refresh_command',
+ 'connection_id uuid DEFAULT NULL::uuid, credentials provconn_credentials DEFAULT NULL::provconn_credentials',
+ 'provconn_refresh_command', 'immutable parallel safe'),
+-- commands
+('provconn_initiate',
+ 'user_id uuid, provider_id uuid, provider_slug text, alias text DEFAULT NULL::text',
+ 'provconn_result', 'volatile parallel unsafe'),
+('provconn_connect',
+ 'command provconn_connect_command, idempotency_key uuid DEFAULT NULL::uuid',
+ 'provconn_result', 'volatile parallel unsafe'),
+('provconn_refresh',
+ 'command provconn_refresh_command, lease uuid DEFAULT NULL::uuid, expected_version integer DEFAULT NULL::integer',
+ 'provconn_result', 'volatile parallel unsafe'),
+('provconn_refresh_batch',
+ 'commands provconn_refresh_command[], leases uuid[] DEFAULT NULL::uuid[], expected_versions integer[] DEFAULT NULL::integer[]',
+ 'SETOF provconn_result', 'volatile parallel unsafe'),
+('provconn_disconnect',
+ 'command provconn_disconnect_command',
+ 'provconn_result', 'volatile parallel unsafe'),
+('provconn_reveal',
+ 'user_id uuid, connection_id uuid, purpose text DEFAULT NULL::text',
+ 'provconn_revealed', 'volatile parallel unsafe'),
+('provconn_unwrap', 'result provconn_result', 'provconn_result', 'volatile parallel safe'),
+-- providers, states, shards, rights
+('provconn_register_provider',
+ 'slug text, name text, credential_type provconn_credential_type, category text DEFAULT NULL::text, provider_id uuid DEFAULT NULL::uuid',
+ 'uuid', 'volatile parallel unsafe'),
+('provconn_set_provider_active', 'provider_id uuid, active boolean', 'void', 'volatile parallel unsafe'),
+('provconn_list_transitions',
+ 'OUT from_status provconn_status, OUT command text, OUT to_status provconn_status',
+ 'SETOF record', 'stable strict parallel safe'),
+('provconn_state_diagram', 'format text DEFAULT ''mermaid''::text', 'text', 'immutable strict parallel safe'),
+('provconn_shard', 'user_id uuid', 'integer', 'immutable strict parallel safe'),
+('provconn_shard_of', 'connection_id uuid', 'integer', 'immutable strict parallel safe'),
+('provconn_grant', 'role regrole, capability text', 'void', 'volatile strict parallel unsafe'),
+('provconn_revoke', 'role regrole, capability text', 'void', 'volatile strict parallel unsafe'),
+-- inside
+('provconn.reapply_grants', '', 'void', 'volatile parallel unsafe'),
+('provconn.guard_connection', '', 'trigger', 'volatile parallel unsafe'),
+('provconn.audit_connection', '', 'trigger', 'volatile parallel unsafe'),
+('provconn.guard_provider', '', 'trigger', 'volatile parallel unsafe'),
+('provconn.guard_audit', '', 'trigger', 'volatile parallel unsafe');
+
+CREATE TEMP VIEW actual AS
+SELECT CASE WHEN p.pronamespace = 'provconn'::regnamespace THEN 'provconn.' ELSE '' END || p.proname
+       || CASE WHEN p.proname = 'provconn_secret' THEN '(' || pg_get_function_arguments(p.oid) || ')' ELSE '' END AS function,
+       pg_get_function_arguments(p.oid) AS arguments,
+       pg_get_function_result(p.oid) AS result,
+       concat_ws(' ', CASE provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END,
+                 CASE WHEN proisstrict THEN 'strict' END,
+                 CASE proparallel WHEN 's' THEN 'parallel safe' WHEN 'r' THEN 'parallel restricted'
+                                  ELSE 'parallel unsafe' END) AS attributes,
+       prosecdef, proconfig, prosrc, probin, proleakproof, lanname
+FROM pg_proc AS p
+JOIN pg_language AS l ON l.oid = p.prolang
+JOIN pg_depend AS d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+WHERE d.refclassid = 'pg_extension'::regclass
+  AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'provconn');
+
+-- provconn_secret stands for four functions, told apart by their argument.
+UPDATE pg_temp.expected SET function = function || '(' || arguments || ')' WHERE function = 'provconn_secret';
+SELECT set_eq('SELECT function FROM actual', 'SELECT function FROM expected', 'these functions and no others');
+SELECT is(f.arguments, e.arguments, e.function || ': arguments and defaults')
+FROM expected AS e LEFT JOIN actual AS f USING (function);
+SELECT is(f.result, e.result, e.function || ': result')
+FROM expected AS e LEFT JOIN actual AS f USING (function);
+SELECT is(f.attributes, e.attributes, e.function || ': volatility, strictness, parallel safety')
+FROM expected AS e LEFT JOIN actual AS f USING (function);
+
+SELECT is_empty('SELECT function FROM actual WHERE prosecdef', 'no function is SECURITY DEFINER');
+SELECT is_empty('SELECT function, proconfig FROM actual WHERE proconfig IS NOT NULL', 'no function sets a setting');
+SELECT is_empty('SELECT function FROM actual WHERE proleakproof', 'no function claims to be leakproof');
+SELECT is_empty($$SELECT function, lanname FROM actual WHERE lanname <> 'c'$$, 'every function is in C');
+SELECT is_empty('SELECT prosrc, array_agg(function) FROM actual GROUP BY prosrc HAVING count(*) > 1',
+                'no two functions share a C symbol');
+SELECT is_empty($$SELECT function, prosrc FROM actual WHERE prosrc NOT LIKE 'provconn\_%'$$,
+                'every C symbol has the prefix provconn_');
+
+-- A bind value must show as [redacted] in the log, so what may be secret is a provconn_secret.
+SELECT is_empty($$ SELECT function, arguments FROM expected
+                   WHERE arguments ~ '(token|response|api_key|api_secret|secret) (text|bytea|varchar|json)'
+                   AND arguments !~ 'token_type text' $$,
+                'parameters that carry a secret are of type provconn_secret');
+
+SELECT * FROM finish();
+ROLLBACK;
