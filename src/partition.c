@@ -19,7 +19,7 @@
 #include "catalog/partition.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
-#include "commands/trigger.h"
+#include "lib/stringinfo.h"
 #include "partitioning/partbounds.h"
 #include "partitioning/partdesc.h"
 #include "pgtime.h"
@@ -73,6 +73,7 @@ static Oid	find_partition(const ProvconnUuid *audit_id, bool *in_use);
 static bool name_is_taken(Month month);
 static void make_month(Month month);
 static void run_month_ddl(Month month);
+static void run_ddl(const char *format,...) pg_attribute_printf(1, 2);
 static void withdraw_defaults(const char *name);
 static Month month_of(TimestampTz when);
 static Month month_after(Month month, int months);
@@ -211,24 +212,41 @@ make_month(Month month)
 static void
 run_month_ddl(Month month)
 {
-	static const char *const steps[] = {
-		"CREATE TABLE provconn.%1$s (LIKE provconn.audit INCLUDING ALL,"
-		" CONSTRAINT %1$s_pkey PRIMARY KEY (shard_key, audit_id))",
-		"CREATE INDEX %1$s_connection_idx ON provconn.%1$s (connection_id, audit_id)",
-		"COMMENT ON TABLE provconn.%1$s IS 'provconn: audit rows of one month (UTC)'",
-		"CREATE TRIGGER provconn_audit_no_truncate BEFORE TRUNCATE ON provconn.%1$s"
-		" FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_audit()",
-		"ALTER TABLE provconn.%1$s ENABLE ALWAYS TRIGGER provconn_audit_no_truncate",
-		"ALTER TABLE provconn.audit ATTACH PARTITION provconn.%1$s"
-		" FOR VALUES FROM ('%2$s') TO ('%3$s')"
-	};
 	char	   *name = psprintf("audit_%04d_%02d", month.year, month.month);
-	char	   *from = uuid_text(month_floor(month));
-	char	   *to = uuid_text(month_floor(month_after(month, 1)));
 
-	for (int i = 0; i < (int) lengthof(steps); i++)
-		provconn_store_execute(&audit, psprintf(steps[i], name, from, to));
+	run_ddl("CREATE TABLE provconn.%s (LIKE provconn.audit INCLUDING ALL,"
+			" CONSTRAINT %s_pkey PRIMARY KEY (shard_key, audit_id))", name, name);
+	run_ddl("CREATE INDEX %s_connection_idx ON provconn.%s (connection_id, audit_id)", name, name);
+	run_ddl("COMMENT ON TABLE provconn.%s IS 'provconn: audit rows of %04d-%02d (UTC)'",
+			name, month.year, month.month);
+	run_ddl("CREATE TRIGGER provconn_audit_no_truncate BEFORE TRUNCATE ON provconn.%s"
+			" FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_audit()", name);
+	run_ddl("ALTER TABLE provconn.%s ENABLE ALWAYS TRIGGER provconn_audit_no_truncate", name);
+	run_ddl("ALTER TABLE provconn.audit ATTACH PARTITION provconn.%s FOR VALUES FROM ('%s') TO ('%s')",
+			name, uuid_text(month_floor(month)), uuid_text(month_floor(month_after(month, 1))));
 	withdraw_defaults(name);
+}
+
+static void
+run_ddl(const char *format,...)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	for (;;)
+	{
+		va_list		args;
+		int			needed;
+
+		va_start(args, format);
+		needed = appendStringInfoVA(&sql, format, args);
+		va_end(args);
+		if (needed == 0)
+			break;
+		enlargeStringInfo(&sql, needed);
+	}
+	provconn_store_execute(&audit, sql.data);
+	pfree(sql.data);
 }
 
 static void

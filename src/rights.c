@@ -49,8 +49,7 @@ static ProvconnTable role_grant = {
 	" THEN pg_catalog.format('" verb " EXECUTE ON FUNCTION %s " preposition " %I'," \
 	" p.oid::pg_catalog.regprocedure, pg_catalog.pg_get_userbyid($2))" \
 	" ELSE pg_catalog.format('" verb " SELECT ON TABLE %s " preposition " %I'," \
-	" v.oid::pg_catalog.regclass, pg_catalog.pg_get_userbyid($2)) END, '; ')" \
-	OBJECTS_OF_CAPABILITY
+	" v.oid::pg_catalog.regclass, pg_catalog.pg_get_userbyid($2)) END, '; ')" OBJECTS_OF_CAPABILITY
 
 static ProvconnStatement is_capability = {
 	.sql = "SELECT FROM provconn.capability"

@@ -287,6 +287,8 @@ SELECT set_eq(
       ('provconn.provider', 'provconn_guard', 'provconn.guard_provider', 'BEFORE DELETE UPDATE ROW'),
       ('provconn.provider', 'provconn_no_truncate', 'provconn.guard_provider', 'BEFORE TRUNCATE STATEMENT'),
       ('provconn.audit', 'provconn_audit_guard', 'provconn.guard_audit', 'BEFORE DELETE UPDATE ROW'),
+      ('provconn.data_key', 'provconn_guard', 'provconn.guard_data_key', 'BEFORE DELETE UPDATE ROW'),
+      ('provconn.data_key', 'provconn_no_truncate', 'provconn.guard_data_key', 'BEFORE TRUNCATE STATEMENT'),
       ('provconn.audit', 'provconn_audit_no_truncate', 'provconn.guard_audit', 'BEFORE TRUNCATE STATEMENT')$$,
     'triggers of the tables');
 SELECT set_eq(

@@ -81,6 +81,7 @@ INSERT INTO expected VALUES
 ('provconn.reapply_grants', '', 'void', 'volatile parallel unsafe'),
 ('provconn.guard_connection', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.audit_connection', '', 'trigger', 'volatile parallel unsafe'),
+('provconn.guard_data_key', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.guard_provider', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.guard_audit', '', 'trigger', 'volatile parallel unsafe');
 
