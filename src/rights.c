@@ -66,8 +66,7 @@ static ProvconnStatement grant_statements = {
 
 /* What another capability of the role brings, stays. */
 static ProvconnStatement revoke_statements = {
-	.sql = STATEMENTS("REVOKE", "FROM")
-	" AND NOT EXISTS (SELECT FROM provconn.role_grant AS g JOIN provconn.capability AS o"
+	.sql = STATEMENTS("REVOKE", "FROM") " AND NOT EXISTS (SELECT FROM provconn.role_grant AS g JOIN provconn.capability AS o"
 	" ON o.capability OPERATOR(pg_catalog.=) ANY (ARRAY[g.capability, '*'])"
 	" WHERE g.role OPERATOR(pg_catalog.=) $2"
 	" AND o.object_name OPERATOR(pg_catalog.=) c.object_name)",
