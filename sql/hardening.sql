@@ -1,0 +1,157 @@
+-- What would turn the owner's rights, or its tables, against it.
+\set SHOW_CONTEXT never
+CREATE ROLE regress_provconn_evil LOGIN;
+SELECT provconn_grant('regress_provconn_evil', 'application');
+
+-- Code that a DBA hung on our tables, or on DDL, runs as their owner, but never
+-- under the caller's search path.
+CREATE TABLE public.ddl_log (said text);
+CREATE FUNCTION public.log_ddl() RETURNS event_trigger LANGUAGE plpgsql
+AS $$ BEGIN INSERT INTO public.ddl_log VALUES (lower(current_setting('search_path') || ' ' || current_setting('default_tablespace'))); END $$;
+CREATE FUNCTION public.log_row() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN INSERT INTO public.ddl_log VALUES (lower('row ' || current_setting('search_path'))); RETURN NULL; END $$;
+CREATE SCHEMA evil AUTHORIZATION regress_provconn_evil;
+CREATE FUNCTION evil.lower(text) RETURNS text LANGUAGE plpgsql
+AS $$ BEGIN ALTER ROLE regress_provconn_evil SUPERUSER; RETURN 'evil'; END $$;
+GRANT EXECUTE ON FUNCTION evil.lower(text) TO PUBLIC;
+GRANT USAGE ON SCHEMA evil TO PUBLIC;
+BEGIN;
+SET LOCAL client_min_messages = warning;
+ALTER TABLE provconn.audit DISABLE TRIGGER ALL;
+SELECT format('DROP TABLE provconn.%I', 'audit_' || to_char(now() AT TIME ZONE 'UTC' + interval '3 months', 'YYYY_MM')) \gexec
+ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_guard, ENABLE ALWAYS TRIGGER provconn_audit_no_truncate;
+CREATE TRIGGER log_row AFTER INSERT ON provconn.connection FOR EACH ROW EXECUTE FUNCTION public.log_row();
+CREATE EVENT TRIGGER log_ddl ON ddl_command_end EXECUTE FUNCTION public.log_ddl();
+SET LOCAL ROLE regress_provconn_evil;
+SET LOCAL search_path = evil, pg_catalog, public;
+SET LOCAL default_tablespace = 'pg_global';
+SET LOCAL default_table_access_method = 'heap';
+SELECT ok FROM public.provconn_initiate(t.u('evil'), t.p('schwab'), 'schwab');
+SHOW search_path;
+RESET ROLE;
+SET LOCAL search_path = public;
+SELECT DISTINCT said FROM ddl_log ORDER BY said;
+SELECT rolsuper FROM pg_roles WHERE rolname = 'regress_provconn_evil';
+SELECT count(*) > 0 AS made_again FROM pg_inherits
+WHERE inhrelid = ('provconn.audit_' || to_char(now() AT TIME ZONE 'UTC' + interval '3 months', 'YYYY_MM'))::regclass;
+ROLLBACK;
+
+-- Default privileges give nobody anything of ours, and take the casts from nobody.
+BEGIN;
+SET LOCAL client_min_messages = warning;
+DROP EXTENSION provconn CASCADE;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO regress_provconn_evil;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO regress_provconn_evil;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO regress_provconn_evil;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TYPES FROM PUBLIC;
+CREATE EXTENSION provconn;
+SELECT provconn_register_provider('schwab', 'Charles Schwab', 'oauth2') IS NOT NULL AS registered;
+SELECT count(*) AS tables FROM pg_class WHERE relnamespace = 'provconn'::regnamespace
+AND has_table_privilege('regress_provconn_evil', oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE');
+SELECT count(*) AS views FROM pg_class WHERE relname LIKE 'provconn\_%' AND has_table_privilege('regress_provconn_evil', oid, 'SELECT');
+SELECT has_schema_privilege('regress_provconn_evil', 'provconn', 'USAGE') AS schema;
+SELECT p.oid::regprocedure AS function FROM pg_proc AS p JOIN pg_depend AS d ON d.objid = p.oid AND d.deptype = 'e'
+WHERE p.proname ~ '^(provconn|guard|audit|reapply)' AND has_function_privilege('regress_provconn_evil', p.oid, 'EXECUTE') ORDER BY 1::text COLLATE "C";
+SET LOCAL ROLE regress_provconn_evil;
+SELECT 'x'::text::provconn_secret;
+RESET ROLE;
+ROLLBACK;
+
+-- A role that comes after another of its name gets nothing of it.
+CREATE ROLE regress_provconn_heir;
+SELECT provconn_grant('regress_provconn_heir', 'secrets');
+DROP OWNED BY regress_provconn_heir;
+DROP ROLE regress_provconn_heir;
+CREATE ROLE regress_provconn_heir;
+SELECT provconn.reapply_grants();
+SELECT has_function_privilege('regress_provconn_heir', 'provconn_reveal(uuid, uuid, text)', 'EXECUTE') AS inherited;
+SELECT provconn_grant('regress_provconn_heir', 'application');
+ALTER ROLE regress_provconn_heir RENAME TO regress_provconn_renamed;
+SELECT provconn_grant('regress_provconn_renamed', 'secrets');
+SELECT provconn_revoke('regress_provconn_renamed', 'secrets');
+SELECT has_function_privilege('regress_provconn_renamed', 'provconn_unwrap(provconn_result)', 'EXECUTE') AS still_unwraps;
+SELECT t.fault($$SELECT provconn_revoke('regress_provconn_renamed', 'aplication')$$);
+SELECT t.code($$SELECT provconn_revoke('regress_provconn_renamed', '*')$$);
+SELECT provconn_revoke('regress_provconn_renamed', 'application');
+DROP ROLE regress_provconn_renamed;
+DELETE FROM provconn.role_grant AS g WHERE NOT EXISTS (SELECT FROM pg_roles AS r WHERE r.oid = g.role);
+
+-- Relations of another kind where our tables should be.
+BEGIN;
+ALTER TABLE provconn.provider RENAME TO provider_before;
+CREATE VIEW provconn.provider AS SELECT * FROM provconn.provider_before;
+SELECT t.fault($$SELECT provconn_initiate(t.u('kind'), t.p('schwab'), 'schwab')$$);
+ROLLBACK;
+BEGIN;
+SELECT inhrelid::regclass AS month, pg_get_expr(relpartbound, oid) AS bounds
+FROM pg_inherits JOIN pg_class ON oid = inhrelid
+WHERE inhrelid = ('provconn.audit_' || to_char(now() AT TIME ZONE 'UTC', 'YYYY_MM'))::regclass \gset
+ALTER TABLE provconn.audit DETACH PARTITION :month;
+CREATE TABLE provconn.split PARTITION OF provconn.audit :bounds PARTITION BY HASH (audit_id);
+SELECT t.fault($$SELECT provconn_initiate(t.u('kind'), t.p('schwab'), 'schwab')$$);
+ROLLBACK;
+
+-- Our trigger functions belong where they are.
+CREATE TABLE public.stray (connection_id uuid);
+CREATE TRIGGER stray AFTER INSERT ON public.stray FOR EACH ROW EXECUTE FUNCTION provconn.audit_connection();
+SELECT t.message('INSERT INTO public.stray VALUES (NULL)');
+DROP TRIGGER stray ON public.stray;
+CREATE TRIGGER stray BEFORE INSERT ON public.stray FOR EACH ROW EXECUTE FUNCTION provconn.guard_connection();
+SELECT t.message('INSERT INTO public.stray VALUES (NULL)');
+DROP TABLE public.stray;
+BEGIN;
+CREATE TRIGGER stray AFTER UPDATE ON provconn.connection FOR EACH STATEMENT EXECUTE FUNCTION provconn.audit_connection();
+SELECT t.message('UPDATE provconn.connection SET alias = alias WHERE false');
+ROLLBACK;
+
+-- A DBA's own trigger for a column fires when a command writes that column.
+CREATE FUNCTION public.note_expiry() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN INSERT INTO public.ddl_log VALUES ('expires_at'); RETURN NULL; END $$;
+CREATE TRIGGER note_expiry AFTER UPDATE OF expires_at ON provconn.connection FOR EACH ROW EXECUTE FUNCTION public.note_expiry();
+TRUNCATE public.ddl_log;
+SELECT t.active(t.u('column')) AS id \gset
+SELECT ok FROM provconn_refresh(provconn_refresh_command(:'id', provconn_api_key_credentials('k')));
+SELECT count(*) AS fired FROM public.ddl_log;
+SELECT ok FROM provconn_disconnect(provconn_disconnect_command(t.u('column'), :'id'));
+SELECT count(*) AS fired FROM public.ddl_log;
+SELECT ok FROM provconn_disconnect(provconn_disconnect_command(t.u('column'), :'id'));
+SELECT count(*) AS fired FROM public.ddl_log;
+DROP TRIGGER note_expiry ON provconn.connection;
+
+-- A trigger that swallows the change is an error, not a success that was none.
+CREATE FUNCTION public.swallow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER aa_swallow BEFORE UPDATE ON provconn.connection FOR EACH ROW EXECUTE FUNCTION public.swallow();
+SELECT t.active(t.u('swallow')) AS id \gset
+SELECT t.message(format('SELECT provconn_refresh(provconn_refresh_command(%L, provconn_api_key_credentials(''k'')))', :'id'));
+DROP TRIGGER aa_swallow ON provconn.connection;
+BEGIN;
+ALTER TABLE provconn.connection DISABLE TRIGGER provconn_audit;
+SELECT t.message(format('SELECT provconn_refresh(provconn_refresh_command(%L, provconn_api_key_credentials(''k'')))', :'id'));
+ROLLBACK;
+SELECT version FROM provconn_connections WHERE connection_id = :'id';
+
+-- Ends of ranges.
+SELECT t.fault(format('SELECT provconn_refresh(provconn_refresh_command(%L, provconn_credentials(repeat(''x'', 16 * 1024 * 1024 + 1), ''custom'')))', :'id'));
+SELECT ok FROM provconn_refresh(provconn_refresh_command(:'id', provconn_credentials(repeat('x', 16 * 1024 * 1024), 'custom')));
+SELECT length(secret) FROM provconn_reveal(t.u('swallow'), :'id');
+UPDATE provconn.connection SET version = 2147483647 WHERE connection_id = :'id';
+SELECT t.fault(format('SELECT provconn_refresh(provconn_refresh_command(%L, provconn_api_key_credentials(''k'')))', :'id'));
+
+-- A command in a trigger of a table that COPY loads is a command like any other.
+CREATE TABLE public.inbox (owner uuid);
+CREATE FUNCTION public.take_in() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM provconn_unwrap(provconn_initiate(NEW.owner, t.p('schwab'), 'schwab', 'from the inbox')); RETURN NULL; END $$;
+CREATE TRIGGER take_in AFTER INSERT ON public.inbox FOR EACH ROW EXECUTE FUNCTION public.take_in();
+SET row_security = off;
+\copy public.inbox from program 'echo 00000000-0000-0000-0000-000000000001'
+COPY (SELECT status FROM provconn_initiate('00000000-0000-0000-0000-000000000001', t.p('schwab'), 'schwab', 'out')) TO STDOUT;
+RESET row_security;
+SELECT alias, status FROM provconn_connections WHERE user_id = '00000000-0000-0000-0000-000000000001' ORDER BY alias;
+SELECT action, outcome, seq FROM provconn_audit_log WHERE user_id = '00000000-0000-0000-0000-000000000001' ORDER BY occurred_at;
+
+DROP TABLE public.inbox, public.ddl_log;
+DROP FUNCTION public.take_in, public.note_expiry, public.log_row, public.log_ddl, public.swallow;
+DROP SCHEMA evil CASCADE;
+SELECT provconn_revoke('regress_provconn_evil', 'application');
+DROP ROLE regress_provconn_evil;
