@@ -368,6 +368,8 @@ read_master_keys(ProvconnMasterKey *keys, int *count)
 	text.data = buffer;
 	fault = provconn_keyfile_parse(text, keys, count, &line);
 	provconn_secret_wipe(buffer, text.len);
+	if (fault == PROVCONN_KEYFILE_EMPTY)
+		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_EMPTY);
 	if (fault != PROVCONN_KEYFILE_OK)
 		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_MALFORMED, line,
 							 provconn_keyfile_fault_text(fault));

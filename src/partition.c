@@ -205,7 +205,8 @@ make_month(Month month)
 /*
  * The indexes are each month's own, not the parent's: pg_dump restores a month
  * by CREATE TABLE, ATTACH and only then its indexes, and would meet the ones
- * that ATTACH had made.  A TRUNCATE trigger of a parent is not cloned to its
+ * that ATTACH had made.  The server names them: those of a table that once had
+ * this month's name may still have theirs.  A TRUNCATE trigger of a parent is not cloned to its
  * partitions; row triggers are, with their ENABLE ALWAYS.  Rights that default
  * privileges gave are taken back.
  */
@@ -215,8 +216,8 @@ run_month_ddl(Month month)
 	char	   *name = psprintf("audit_%04d_%02d", month.year, month.month);
 
 	run_ddl("CREATE TABLE provconn.%s (LIKE provconn.audit INCLUDING ALL,"
-			" CONSTRAINT %s_pkey PRIMARY KEY (shard_key, audit_id))", name, name);
-	run_ddl("CREATE INDEX %s_connection_idx ON provconn.%s (connection_id, audit_id)", name, name);
+			" PRIMARY KEY (shard_key, audit_id))", name);
+	run_ddl("CREATE INDEX ON provconn.%s (connection_id, audit_id)", name);
 	run_ddl("COMMENT ON TABLE provconn.%s IS 'provconn: audit rows of %04d-%02d (UTC)'",
 			name, month.year, month.month);
 	run_ddl("CREATE TRIGGER provconn_audit_no_truncate BEFORE TRUNCATE ON provconn.%s"
