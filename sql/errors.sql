@@ -153,6 +153,9 @@ INSERT INTO altered (change, call) VALUES
 	('ALTER TABLE provconn.data_key RENAME TO renamed', 'SELECT ok FROM made, provconn_refresh(refresh)'),
 	('ALTER SCHEMA provconn RENAME TO renamed', 'SELECT ok FROM made, provconn_refresh(refresh)');
 SELECT change, pg_temp.with_change(change, call) FROM altered ORDER BY n;
+-- another kind of relation in the table's place
+SELECT pg_temp.with_change('ALTER TABLE provconn.idempotency RENAME TO kept; CREATE VIEW provconn.idempotency AS SELECT * FROM provconn.kept', 'SELECT ok FROM made, provconn_connect(connect, t.u(''key''))');
+SELECT pg_temp.with_change('ALTER TABLE provconn.audit RENAME TO kept; CREATE TABLE provconn.audit (LIKE provconn.kept)', 'SELECT ok FROM made, provconn_refresh(refresh)');
 -- without its index the table is read through, and the row is found
 SELECT pg_temp.with_change('ALTER TABLE provconn.connection DROP CONSTRAINT connection_pkey', 'SELECT ok FROM made, provconn_refresh(refresh)') AS without_key;
 SELECT ok, version FROM made, provconn_refresh(refresh);
@@ -183,7 +186,20 @@ SELECT pg_temp.with_change(format('DROP TABLE provconn.%s; CREATE TABLE provconn
 FROM (SELECT now() AT TIME ZONE 'UTC' + interval '3 months' AS month) AS v;
 RESET client_min_messages;
 
--- trigger functions are for triggers
+-- the version does not wrap around
+SELECT t.active(t.u('errors')) AS last \gset
+UPDATE provconn.connection SET version = 2147483646 WHERE connection_id = :'last';
+SELECT t.fault(format('SELECT provconn_refresh(provconn_refresh_command(%L, provconn_credentials(''s'', ''custom'')))', :'last'));
+SELECT t.fault(format('SELECT provconn_refresh(provconn_refresh_command(%L, provconn_credentials(''s'', ''custom'')))', :'last'));
+SELECT version FROM provconn_connections WHERE connection_id = :'last';
+
+-- trigger functions are for triggers, and for their own tables
+CREATE TEMP TABLE elsewhere (connection_id uuid);
+INSERT INTO elsewhere VALUES (t.u('errors'));
+SELECT f, t.code(format('CREATE TRIGGER x %s OR UPDATE ON elsewhere FOR EACH ROW EXECUTE FUNCTION provconn.%s()', at, f)) AS made,
+       t.code('UPDATE elsewhere SET connection_id = connection_id') AS fires, t.code('DROP TRIGGER x ON elsewhere') AS dropped
+FROM (VALUES (1, 'guard_connection', 'BEFORE INSERT'), (2, 'audit_connection', 'AFTER INSERT')) AS v (n, f, at) ORDER BY n;
+DROP TABLE elsewhere;
 SELECT f, t.code(format('SELECT provconn.%s()', f)) FROM unnest(ARRAY['guard_connection', 'audit_connection', 'guard_provider', 'guard_audit']) AS f;
 
 -- serialization: a row changed since the snapshot is 40001, never a refusal; see test/isolation

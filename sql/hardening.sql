@@ -18,7 +18,8 @@ GRANT USAGE ON SCHEMA evil TO PUBLIC;
 BEGIN;
 SET LOCAL client_min_messages = warning;
 ALTER TABLE provconn.audit DISABLE TRIGGER ALL;
-SELECT format('DROP TABLE provconn.%I', 'audit_' || to_char(now() AT TIME ZONE 'UTC' + interval '3 months', 'YYYY_MM')) \gexec
+SELECT 'audit_' || to_char(now() AT TIME ZONE 'UTC' + interval '3 months', 'YYYY_MM') AS last_month \gset
+DROP TABLE provconn.:last_month;
 ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_guard, ENABLE ALWAYS TRIGGER provconn_audit_no_truncate;
 CREATE TRIGGER log_row AFTER INSERT ON provconn.connection FOR EACH ROW EXECUTE FUNCTION public.log_row();
 CREATE EVENT TRIGGER log_ddl ON ddl_command_end EXECUTE FUNCTION public.log_ddl();
@@ -130,6 +131,47 @@ ALTER TABLE provconn.connection DISABLE TRIGGER provconn_audit;
 SELECT t.message(format('SELECT provconn_refresh(provconn_refresh_command(%L, provconn_api_key_credentials(''k'')))', :'id'));
 ROLLBACK;
 SELECT version FROM provconn_connections WHERE connection_id = :'id';
+
+-- Nor is there a credential without a key.
+BEGIN;
+ALTER TABLE provconn.data_key DISABLE TRIGGER provconn_guard;
+DELETE FROM provconn.data_key;
+CREATE TRIGGER aa_swallow BEFORE INSERT ON provconn.data_key FOR EACH ROW EXECUTE FUNCTION public.swallow();
+SELECT t.fault('SELECT t.active(t.u(''keyless''))');
+ROLLBACK;
+
+-- A partition of a DBA's own in a later month is warned of, and stops nobody now.
+BEGIN;
+SET LOCAL client_min_messages = error;
+SELECT to_char(day, 'YYYY_MM') AS later, id || '7000' || '8000000000000000' AS half_from, id || '7001' || '8000000000000000' AS half_to
+FROM (SELECT date_trunc('month', now() AT TIME ZONE 'UTC' + interval '3 months') + interval '5 days' AS day) AS d,
+	 lpad(to_hex((extract(epoch FROM day) * 1000)::bigint), 12, '0') AS id \gset
+DROP TABLE provconn.audit_:later;
+CREATE TABLE provconn.half PARTITION OF provconn.audit FOR VALUES FROM (:'half_from') TO (:'half_to');
+SELECT t.code('SELECT t.active(t.u(''half''))');
+SELECT to_regclass('provconn.audit_' || :'later') IS NULL AS left_to_the_dba;
+DROP TABLE provconn.half;
+SELECT t.code('SELECT t.active(t.u(''half''))');
+SELECT to_regclass('provconn.audit_' || :'later') IS NULL AS left_to_the_dba;
+ROLLBACK;
+
+-- What a DBA's trigger sets for the transaction stays set.
+BEGIN;
+CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM set_config('t.kept', 'yes', true); RETURN NULL; END $$;
+CREATE TRIGGER keep AFTER INSERT ON provconn.connection FOR EACH ROW EXECUTE FUNCTION public.keep();
+SELECT t.code('SELECT t.active(t.u(''keep''))');
+SELECT current_setting('t.kept') AS kept, current_setting('search_path') AS search_path;
+ROLLBACK;
+
+-- A column's domain counts where there is no default.
+BEGIN;
+CREATE DOMAIN public.needed AS int NOT NULL;
+ALTER TABLE provconn.connection ADD COLUMN needed int;
+ALTER TABLE provconn.connection ALTER COLUMN needed TYPE public.needed USING 0;
+SELECT t.code('SELECT t.active(t.u(''domain''))');
+ALTER TABLE provconn.connection ALTER COLUMN needed SET DEFAULT 7;
+SELECT t.code('SELECT t.active(t.u(''domain''))');
+ROLLBACK;
 
 -- Ends of ranges.
 SELECT t.fault(format('SELECT provconn_refresh(provconn_refresh_command(%L, provconn_credentials(repeat(''x'', 16 * 1024 * 1024 + 1), ''custom'')))', :'id'));

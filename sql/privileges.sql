@@ -224,6 +224,11 @@ SELECT t.u('evil') AS evil_user, t.p('schwab') AS schwab, t.u('evil key') AS key
 SELECT to_regclass('provconn.audit_' || to_char(now() AT TIME ZONE 'UTC' + interval '3 months', 'YYYY_MM')) AS last_part \gset
 SELECT 'DROP TABLE ' || :'last_part' AS drop_last \gset
 :drop_last;
+-- nor is it the caller's to place
+SET allow_in_place_tablespaces = on;
+CREATE TABLESPACE regress_provconn_space LOCATION '';
+RESET allow_in_place_tablespaces;
+GRANT CREATE ON TABLESPACE regress_provconn_space TO PUBLIC;
 -- tables and types by name too
 DO $$
 DECLARE
@@ -253,6 +258,7 @@ CREATE DOMAIN pg_temp.uuid AS pg_catalog.text;
 GRANT ALL ON connection, audit, provider, pg_proc, pg_namespace TO PUBLIC;
 SET ROLE regress_provconn_app;
 SET search_path = evil, pg_temp, pg_catalog, public;
+SET default_tablespace = regress_provconn_space;
 SELECT r.ok, r.connection_id AS id FROM public.provconn_initiate(:'evil_user', :'schwab', 'schwab', 'IRA') AS r \gset initiated_
 \echo :initiated_ok
 SELECT r.ok, r.version, r.connection_id OPERATOR(pg_catalog.=) :'initiated_id' AS completed FROM public.provconn_connect(public.provconn_connect_command(:'evil_user', :'schwab', 'schwab', public.provconn_oauth2_credentials('at', 'rt'), 'IRA'), :'key') AS r;
@@ -275,11 +281,14 @@ SELECT provconn.reapply_grants();
 SELECT public.provconn_revoke('regress_provconn_nobody', 'reader');
 UPDATE provconn.connection SET alias = 'by hand' WHERE connection_id OPERATOR(pg_catalog.=) :'initiated_id';
 RESET search_path;
+RESET default_tablespace;
 SELECT action, outcome, error_code, CASE caller_role WHEN session_user THEN 'the session''s' ELSE caller_role END AS caller_role
 FROM provconn_audit_log WHERE connection_id = :'initiated_id' ORDER BY occurred_at;
 SELECT count(*) AS told FROM evil.told;
 SELECT :'last_part' = to_regclass('provconn.audit_' || to_char(now() AT TIME ZONE 'UTC' + interval '3 months', 'YYYY_MM'))::text AS made_again;
 SELECT count(*) FILTER (WHERE conkey IS NOT NULL) > 0 AS constrained, bool_and(connamespace = 'provconn'::regnamespace) AS in_its_schema FROM pg_constraint WHERE conrelid = :'last_part'::regclass;
+SELECT count(*) AS placed FROM pg_class WHERE reltablespace = (SELECT oid FROM pg_tablespace WHERE spcname = 'regress_provconn_space');
+DROP TABLESPACE regress_provconn_space;
 SET client_min_messages = warning;
 DROP SCHEMA evil CASCADE;
 RESET client_min_messages;

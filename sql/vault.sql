@@ -19,6 +19,9 @@ SELECT n, length(b) AS length, t.bytes(b) = b AS same
 FROM (VALUES (1, '\x00'::bytea), (2, '\x0000000000000000000000000000000000'), (3, '\xff'), (4, '\xc328a0ff00fe'), (5, repeat('16 bytes of text', 1)::bytea),
              (6, '\x10101010101010101010101010101010'), (7, convert_to(repeat('0123456789abcdef', 65536), 'UTF8')), (8, decode(repeat('00ff', 500001), 'hex'))) AS v (n, b)
 ORDER BY n;
+-- up to 16 MB
+SELECT t.code($$SELECT t.active(t.u('vault long'), NULL, repeat('x', 16777216))$$) AS longest;
+SELECT t.fault($$SELECT t.active(t.u('vault long'), NULL, repeat('x', 16777217))$$);
 
 -- The format, pinned down in SQL: HKDF and encrypt-then-MAC by pgcrypto's own
 -- functions, from the key file's content to the plaintext.

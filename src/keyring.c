@@ -123,13 +123,16 @@ provconn_keyring_init(void)
 const unsigned char *
 provconn_keyring_current(int32 *key_id)
 {
+	const unsigned char *bytes = NULL;
 	Search		search;
 
 	refresh_cache();
 	if (cache->current != 0 && still_valid(cache->current_writer))
 	{
 		*key_id = cache->current;
-		return provconn_keyring_get(cache->current);
+		bytes = provconn_keyring_get(cache->current);
+		if (bytes != NULL)
+			return bytes;
 	}
 
 	search_table(0, &search);
@@ -143,7 +146,12 @@ provconn_keyring_current(int32 *key_id)
 	cache->current = search.found;
 	cache->current_writer = search.writer;
 	*key_id = search.found;
-	return provconn_keyring_get(search.found);
+	if (search.found != 0)
+		bytes = provconn_keyring_get(search.found);
+	/* Somebody's trigger, say, kept the new key from its table. */
+	if (bytes == NULL)
+		provconn_fault_raise(PROVCONN_FAULT_NO_DATA_KEY);
+	return bytes;
 }
 
 const unsigned char *

@@ -70,7 +70,9 @@ static ProvconnStatement default_grants = {
 };
 
 static Oid	find_partition(const ProvconnUuid *audit_id, bool *in_use);
+static Oid	find_bounds(const ProvconnUuid *audit_id, bool *in_use, int *offset);
 static bool name_is_taken(Month month);
+static bool is_partly_covered(Month month);
 static void make_month(Month month);
 static void run_month_ddl(Month month);
 static void run_ddl(const char *format,...) pg_attribute_printf(1, 2);
@@ -132,6 +134,12 @@ provconn_partition_extend(TimestampTz when)
 							month.year, month.month),
 					 errhint("Attach it, or rename it, before that month begins."),
 					 errhidestmt(true), errhidecontext(true)));
+		else if (i > 0 && is_partly_covered(month))
+			ereport(WARNING,
+					(errmsg("provconn.audit has partitions for parts of %04d-%02d only",
+							month.year, month.month),
+					 errhint("Make one for the rest before that month begins."),
+					 errhidestmt(true), errhidecontext(true)));
 		else
 			make_month(month);
 	}
@@ -140,6 +148,15 @@ provconn_partition_extend(TimestampTz when)
 /* The partition whose bounds hold the id; *in_use: this session has the parent open. */
 static Oid
 find_partition(const ProvconnUuid *audit_id, bool *in_use)
+{
+	int			offset;
+
+	return find_bounds(audit_id, in_use, &offset);
+}
+
+/* The same, and which bound is the last one not above the id; -1: none is. */
+static Oid
+find_bounds(const ProvconnUuid *audit_id, bool *in_use, int *offset)
 {
 	Relation	parent = table_open(provconn_store_relid(&audit), RowExclusiveLock);
 	PartitionKey key = RelationGetPartitionKey(parent);
@@ -152,13 +169,15 @@ find_partition(const ProvconnUuid *audit_id, bool *in_use)
 		provconn_fault_raise(PROVCONN_FAULT_TABLE_CHANGED, "audit", "audit_id");
 
 	*in_use = parent->rd_refcnt > 1;
+	*offset = -1;
 	if (partitions->nparts > 0)
 	{
 		bool		equal;
-		int			offset = partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
-														   bounds, 1, &value, &equal);
-		int			index = bounds->indexes[offset + 1];
+		int			index;
 
+		*offset = partition_range_datum_bsearch(key->partsupfunc, key->partcollation,
+												bounds, 1, &value, &equal);
+		index = bounds->indexes[*offset + 1];
 		if (index < 0)
 			index = bounds->default_index;
 		if (index >= 0)
@@ -175,6 +194,24 @@ name_is_taken(Month month)
 
 	return OidIsValid(get_relname_relid(psprintf("audit_%04d_%02d", month.year, month.month),
 										schema));
+}
+
+/* Whether a month whose beginning is free has a bound further on. */
+static bool
+is_partly_covered(Month month)
+{
+	ProvconnUuid first = month_floor(month);
+	ProvconnUuid last = month_floor(month_after(month, 1));
+	bool		in_use;
+	int			first_offset;
+	int			last_offset;
+
+	/* The greatest id below the next month's. */
+	for (int i = lengthof(last.bytes) - 1; i >= 0 && last.bytes[i]-- == 0; i--)
+		;
+	(void) find_bounds(&first, &in_use, &first_offset);
+	(void) find_bounds(&last, &in_use, &last_offset);
+	return first_offset != last_offset;
 }
 
 /*

@@ -28,6 +28,7 @@
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
+#include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
@@ -104,7 +105,7 @@ void
 provconn_store_leave(const ProvconnIdentity *saved)
 {
 	if (saved->settings > 0)
-		AtEOXact_GUC(false, saved->settings);
+		AtEOXact_GUC(true, saved->settings);
 	SetUserIdAndSecContext(saved->user, saved->context);
 }
 
@@ -446,7 +447,12 @@ fill_defaults(EState *estate, Relation rel, TupleTableSlot *slot,
 			continue;
 		expression = (Expr *) build_column_default(rel, attribute->attnum);
 		if (expression == NULL)
+		{
+			/* Null, unless the column's domain says otherwise. */
+			if (get_typtype(attribute->atttypid) == TYPTYPE_DOMAIN)
+				domain_check((Datum) 0, true, attribute->atttypid, NULL, NULL);
 			continue;
+		}
 		slot->tts_values[at] = ExecEvalExpr(ExecInitExpr(expression_planner(expression), NULL),
 											GetPerTupleExprContext(estate),
 											&slot->tts_isnull[at]);

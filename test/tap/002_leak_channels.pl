@@ -314,7 +314,9 @@ row('temporary files', [ 'literal', 'untyped', 'secret', 'binary', 'text', 'byte
 		}
 		$session->finish;
 		$session->query('ROLLBACK');
-		return $found;
+
+		# the files change while they are read: what looks like another canary is none
+		return index($found, $secret) < 0 ? '' : $secret;
 	},
 	place => 'temporary');
 

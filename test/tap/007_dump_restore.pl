@@ -303,6 +303,13 @@ is(run_as('clerk', 'SET session_replication_role = replica'), '42501', 'it canno
 ($id, $outcome) = copy_in(undef, 'SET row_security = off; SET SESSION AUTHORIZATION clerk');
 is("$outcome: " . on_record($id), 'ok: direct clerk 1|1', 'SET SESSION AUTHORIZATION takes the rule away');
 
+# It is the session's user that counts: not a role put on, nor one put off.
+$node->safe_psql('source', 'CREATE ROLE boss SUPERUSER; GRANT boss TO clerk');
+($id, $outcome) = copy_in('clerk', 'SET ROLE boss; SET row_security = off');
+is("$outcome: " . on_record($id), 'ok: direct boss 1|1', 'an ordinary role that puts on a superuser is audited');
+($id, $outcome) = copy_in(undef, 'SET row_security = off; SET ROLE clerk');
+is("$outcome: " . on_record($id), 'ok: nothing|77', 'the rule holds for pg_restore --role');
+
 # Everything else that a superuser may do with row_security off.
 for my $settings ('SET row_security = off', 'SET session_replication_role = replica', 'SET row_security = off; SET session_replication_role = replica')
 {

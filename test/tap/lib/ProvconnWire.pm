@@ -18,6 +18,9 @@ use warnings;
 
 use IO::Socket::UNIX;
 
+# As PostgreSQL's own tests have it.
+my $timeout = $ENV{PG_TEST_TIMEOUT_DEFAULT} || 180;
+
 # %opt: user (the superuser when not given), dbname, and settings for the start-up
 # packet.
 sub new
@@ -167,11 +170,8 @@ sub finish
 sub is_ready
 {
 	my ($self) = @_;
-	my $bits = '';
 
-	return 1 if $self->{buffer} ne '';
-	vec($bits, fileno($self->{socket}), 1) = 1;
-	return select($bits, undef, undef, 0) > 0;
+	return $self->{buffer} ne '' || $self->is_readable(0);
 }
 
 sub cancel
@@ -197,6 +197,15 @@ sub close
 	$self->{socket}->syswrite(message('X', '')) if $self->{socket};
 	$self->{socket} = undef;
 	return;
+}
+
+sub is_readable
+{
+	my ($self, $seconds) = @_;
+	my $bits = '';
+
+	vec($bits, fileno($self->{socket}), 1) = 1;
+	return select($bits, undef, undef, $seconds) > 0;
 }
 
 sub parse
@@ -250,6 +259,8 @@ sub get
 	while (length $self->{buffer} < 5
 		|| length $self->{buffer} < 1 + unpack('N', substr($self->{buffer}, 1, 4)))
 	{
+		die "the server did not answer within $timeout seconds\n"
+		  unless $self->is_readable($timeout);
 		my $got = $self->{socket}->sysread($self->{buffer}, 65536, length $self->{buffer});
 
 		die "the connection was lost\n" unless $got;
