@@ -56,6 +56,7 @@ static ProvconnRefusal check_labels(const ProvconnConnectCommand *command);
 static ProvconnRefusal check_provider(Call *call, ProvconnSpan slug);
 static size_t character_count(ProvconnSpan text);
 static int32 next_version(int32 version);
+static ProvconnStatus status_after(ProvconnStatus from, ProvconnEvent event);
 static bool same_text(ProvconnSpan a, ProvconnSpan b);
 static bool repeat_connect(const Call *call, const ProvconnConnectCommand *command,
 						   ProvconnOutcome *outcome);
@@ -173,7 +174,7 @@ provconn_command_initiate(Oid caller, const ProvconnConnectCommand *command,
 	fresh.id = provconn_shard_new_id(provconn_shard_of_user(command->user_id), call.now);
 	fresh.user_id = *command->user_id;
 	fresh.provider_id = *command->provider_id;
-	(void) provconn_lifecycle_step(PROVCONN_STATUS_NONE, PROVCONN_EVENT_INITIATE, &fresh.status);
+	fresh.status = status_after(PROVCONN_STATUS_NONE, PROVCONN_EVENT_INITIATE);
 	fresh.alias = command->alias;
 	fresh.now = call.now;
 	write_row(&call, NULL, &fresh, &values);
@@ -201,7 +202,7 @@ provconn_command_disconnect(Oid caller, const ProvconnDisconnectCommand *command
 	if (!find_connection(&call, true, &connection, outcome))
 		return;
 
-	(void) provconn_lifecycle_step(connection.status, PROVCONN_EVENT_DISCONNECT, &status);
+	status = status_after(connection.status, PROVCONN_EVENT_DISCONNECT);
 	provconn_connection_touch(&changes, call.now);
 	if (connection.status != status)
 	{
@@ -501,6 +502,18 @@ next_version(int32 version)
 	return version + 1;
 }
 
+/* Where an event leads that the table allows from there. */
+static ProvconnStatus
+status_after(ProvconnStatus from, ProvconnEvent event)
+{
+	ProvconnStatus to = PROVCONN_STATUS_NONE;
+
+	if (provconn_lifecycle_step(from, event, &to) != PROVCONN_ACCEPTED)
+		elog(ERROR, "%s does not lead anywhere from %s", provconn_event_name(event),
+			 provconn_status_name(from));
+	return to;
+}
+
 static bool
 same_text(ProvconnSpan a, ProvconnSpan b)
 {
@@ -575,7 +588,7 @@ activate_new(const Call *call, const ProvconnConnectCommand *command,
 	fresh.id = *id;
 	fresh.user_id = *command->user_id;
 	fresh.provider_id = *command->provider_id;
-	(void) provconn_lifecycle_step(PROVCONN_STATUS_NONE, PROVCONN_EVENT_CONNECT, &fresh.status);
+	fresh.status = status_after(PROVCONN_STATUS_NONE, PROVCONN_EVENT_CONNECT);
 	fresh.alias = command->alias;
 	fresh.now = call->now;
 	set_sealed(&values, &fresh.id, &fresh.user_id, &fresh.provider_id, 1,
@@ -593,7 +606,7 @@ activate_pending(const Call *call, const ProvconnConnectCommand *command,
 	ProvconnStatus status;
 	int32		version = next_version(connection->version);
 
-	(void) provconn_lifecycle_step(connection->status, PROVCONN_EVENT_CONNECT, &status);
+	status = status_after(connection->status, PROVCONN_EVENT_CONNECT);
 	provconn_connection_touch(&changes, call->now);
 	set_sealed(&changes, &connection->id, &connection->user_id, &connection->provider_id,
 			   version, &command->credentials);

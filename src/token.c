@@ -85,11 +85,14 @@ provconn_token_carry_over(ProvconnSpan stored, ProvconnSpan fresh, char *out)
 {
 	ProvconnJsonMember kept;
 	ProvconnJsonMember gap;
+	ProvconnJsonKind kind;
 	size_t		head;
 	size_t		tail;
 	size_t		len;
 
-	if (!provconn_token_lacks_refresh(fresh) || !provconn_token_is_oauth2(stored))
+	/* Some keep a refresh token alone: that is no less to be lost. */
+	if (!provconn_token_lacks_refresh(fresh) ||
+		!provconn_json_validate(stored, &kind) || kind != PROVCONN_JSON_OBJECT)
 		return 0;
 	if (!provconn_json_find(stored, refresh_name, &kept) || is_blank(&kept))
 		return 0;

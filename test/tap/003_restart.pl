@@ -77,6 +77,7 @@ sub storm
 			$worker->{took}->($result->{rows}[0]) unless $result->{error};
 			$worker->{connection}{pending} = 0 unless $result->{error};
 		};
+		eval { $worker->{session}->query('SELECT pg_sleep(60)') };    # until it is ended
 	}
 	return;
 }

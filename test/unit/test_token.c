@@ -275,7 +275,8 @@ test_carry_over(void)
 	check_carry_over(bare, bare, NULL);
 	check_carry_over("{\"access_token\":\"a\",\"refresh_token\":null}", bare, NULL);
 	check_carry_over("{\"access_token\":\"a\",\"refresh_token\":\"\"}", bare, NULL);
-	check_carry_over("{\"refresh_token\":\"r\"}", bare, NULL);
+	check_carry_over("{\"refresh_token\":\"r\"}", bare, "{\"access_token\":\"b\",\"refresh_token\":\"r\"}");
+	check_carry_over("[{\"refresh_token\":\"r\"}]", bare, NULL);
 	check_carry_over("{\"api_key\":\"k\"}", bare, NULL);
 	check_carry_over("opaque", bare, NULL);
 	check_carry_over("", bare, NULL);
