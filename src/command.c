@@ -124,6 +124,8 @@ provconn_command_connect(Oid caller, const ProvconnConnectCommand *command,
 
 	pending = provconn_connection_find_pending(command->user_id, command->provider_id,
 											   command->alias, &connection);
+	if (pending)
+		call.now = GetCurrentTimestamp();	/* its lock may have been waited for */
 	id = pending ? connection.id :
 		provconn_shard_new_id(provconn_shard_of_user(command->user_id), call.now);
 	if (!keep_connect(&call, command, &id, pending ? next_version(connection.version) : 1))
@@ -201,6 +203,7 @@ provconn_command_disconnect(Oid caller, const ProvconnDisconnectCommand *command
 	}
 	if (!find_connection(&call, true, &connection, outcome))
 		return;
+	call.now = GetCurrentTimestamp();	/* the lock may have been waited for */
 
 	status = status_after(connection.status, PROVCONN_EVENT_DISCONNECT);
 	provconn_connection_touch(&changes, call.now);
@@ -671,6 +674,7 @@ refresh_one(Oid caller, TimestampTz now, const char *action,
 
 	if (!find_connection(&call, true, &connection, outcome))
 		return;
+	call.now = GetCurrentTimestamp();	/* the lock may have been waited for */
 	refusal = judge_refresh(command, &connection);
 	if (refusal != PROVCONN_ACCEPTED)
 	{
