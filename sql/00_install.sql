@@ -225,8 +225,12 @@ BEGIN
 	END IF;
 	IF wanted = 'disconnected' THEN
 		PERFORM provconn_disconnect(provconn_disconnect_command(owner, id));
-	ELSIF wanted IN ('expired', 'revoked', 'failed') THEN
-		UPDATE provconn.connection SET status = wanted WHERE connection_id = id;
+	ELSIF wanted = 'expired' THEN
+		PERFORM provconn_mark_expired(id);
+	ELSIF wanted = 'revoked' THEN
+		PERFORM provconn_mark_revoked(id);
+	ELSIF wanted = 'failed' THEN
+		PERFORM provconn_mark_failed(id);
 	END IF;
 	RETURN id;
 END $$;
@@ -243,6 +247,19 @@ CREATE FUNCTION t.changes(was jsonb, is_now jsonb) RETURNS text LANGUAGE sql AS 
 	FROM jsonb_object_keys(was || is_now) AS key
 	WHERE was -> key IS DISTINCT FROM is_now -> key AND key NOT IN ('ctid', 'xmin')
 $$;
+
+-- Runs a command given as SQL: its result, which columns of a connection's row
+-- it changed ("untouched": the row is where it was), and the audit's rows of it.
+CREATE FUNCTION t.try(call text, id uuid, OUT r provconn_result, OUT changed text, OUT audit text) LANGUAGE plpgsql AS $$
+DECLARE
+	was jsonb := t.row_of(id);
+	began timestamptz := clock_timestamp();
+BEGIN
+	EXECUTE 'SELECT * FROM ' || call INTO r;
+	changed := CASE WHEN t.row_of(id) IS NOT DISTINCT FROM was THEN 'untouched' ELSE t.changes(was, t.row_of(id)) END;
+	audit := string_agg(concat_ws(' ', action, event, outcome, error_code), '; ' ORDER BY occurred_at)
+		FROM provconn_audit_log WHERE occurred_at >= began;
+END $$;
 
 -- The bytes of a secret: they come out by provconn_reveal alone.
 CREATE FUNCTION t.bytes(c provconn_credentials) RETURNS bytea LANGUAGE plpgsql AS $$

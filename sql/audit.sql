@@ -23,6 +23,31 @@ SELECT count(*) - :before AS rows, count(*) FILTER (WHERE connection_id = :'id')
 SELECT action, event, outcome, old_status, new_status, error_code, reason, version, seq, provider_slug,
        CASE user_id WHEN t.u('audit') THEN 'owner' WHEN t.u('nosy') THEN 'nosy' END AS user_id, owner_id = t.u('audit') AS owner_id, provider_id = t.p('schwab') AS provider
 FROM provconn_audit_log WHERE occurred_at >= (SELECT at FROM mark) ORDER BY occurred_at;
+-- The rest of a connection's life, and the refresh queue: each has its row, and
+-- its event.  A claim's reason is the worker, a mark's the one given.
+BEGIN;
+SELECT connection_id AS id FROM provconn_connect(provconn_connect_command(t.u('audit life'), t.p('schwab'), 'schwab', provconn_oauth2_credentials('at', 'rt', '2001-01-01'))) \gset
+SELECT (provconn_record_sync(:'id')).ok AS record_sync, (provconn_rename(t.u('audit life'), :'id', 'Roth')).ok AS rename, (provconn_set_metadata(t.u('audit life'), :'id', '{"a": 1}')).ok AS set_metadata;
+SELECT (provconn_rename(t.u('nosy'), :'id', 'mine')).error_code AS rename, (provconn_set_metadata(t.u('audit life'), :'id', '[]')).error_code AS set_metadata;
+SELECT lease FROM provconn_claim_due('worker 7', max_connections => 1000) WHERE connection_id = :'id' \gset
+SELECT (provconn_release(:'id', :'id')).error_code AS release, (provconn_release(:'id', :'lease')).ok AS release;
+SELECT lease FROM provconn_claim_due('worker 8', max_connections => 1000) WHERE connection_id = :'id' \gset
+SELECT (provconn_report_failure(:'id', NULL, 'timeout')).error_code AS report_failure, (provconn_report_failure(:'id', :'lease', 'timeout')).ok AS report_failure;
+SELECT (provconn_mark_failed(:'id', 'no reason')).error_code AS mark_failed, (provconn_mark_expired(:'id', 'user asked')).ok AS mark_expired;
+SELECT (provconn_record_sync(:'id')).error_code AS record_sync, (provconn_reauthenticate(t.u('nosy'), :'id', NULL)).error_code AS reauthenticate;
+SELECT (provconn_reauthenticate(t.u('audit life'), :'id', provconn_oauth2_credentials('at', 'rt', '2001-01-01'))).ok AS reauthenticate;
+SELECT lease FROM provconn_claim_due('worker 9', max_connections => 1000) WHERE connection_id = :'id' \gset
+SELECT (provconn_report_failure(:'id', :'lease', 'invalid_grant', true)).needs_user_action AS report_failure;
+SELECT (provconn_mark_expired(:'id')).error_code AS mark_expired, (provconn_reauthenticate(t.u('audit life'), :'id', provconn_oauth2_credentials('at', 'rt', '2001-01-01'))).ok AS reauthenticate;
+SELECT provconn_expire_overdue(max_connections => 1000) > 0 AS expire_overdue;
+SELECT (provconn_reauthenticate(t.u('audit life'), :'id', provconn_oauth2_credentials('at'))).ok AS reauthenticate, (provconn_mark_revoked(:'id', 'withdrawn')).ok AS mark_revoked, (provconn_mark_revoked(:'id')).error_code AS again;
+SELECT (provconn_mark_failed(t.in_status(t.u('audit life'), 'pending'), 'no answer')).ok AS mark_failed;
+SELECT action, event, outcome, old_status, new_status, error_code, reason, version, CASE WHEN connection_id = :'id' THEN seq END AS seq, provider_slug,
+       CASE user_id WHEN t.u('audit life') THEN 'owner' WHEN t.u('nosy') THEN 'nosy' END AS user_id, owner_id = t.u('audit life') AS owner_id
+FROM provconn_audit_log WHERE transaction_id = pg_current_xact_id() AND (user_id = t.u('audit life') OR owner_id = t.u('audit life')) ORDER BY occurred_at;
+-- every command that the library has is in it, or above
+SELECT command AS missing FROM provconn_transitions WHERE command NOT IN (SELECT action FROM provconn_audit_log);
+ROLLBACK;
 -- who, where, when, in which transaction
 BEGIN;
 SELECT ok, clock_timestamp() AS later FROM provconn_connect(provconn_connect_command(t.u('audit who'), t.p('schwab'), 'schwab', provconn_credentials('s', 'custom'))) \gset

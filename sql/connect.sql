@@ -201,6 +201,23 @@ SELECT provconn_set_provider_active(t.p('schwab'), true);
 SELECT t.row_of(:'id') = :'was'::jsonb AS untouched;
 SELECT (provconn_connect(provconn_connect_command(t.u('late'), t.p('schwab'), 'schwab', :oauth))).connection_id = :'id' AS completed;
 
+-- A connect looks at its user's connections, not at all of the provider's, however
+-- many there are of them and whatever is known of them.
+SELECT provconn_register_provider('constant', 'Constant', 'oauth2', NULL, t.p('constant')) = t.p('constant') AS registered;
+CREATE TEMP TABLE looked AS SELECT 0::bigint AS queue, 0::bigint AS users, 0::bigint AS rows LIMIT 0;
+CREATE FUNCTION pg_temp.look() RETURNS void LANGUAGE sql AS $$
+	INSERT INTO looked SELECT pg_stat_get_xact_tuples_returned('provconn.connection_queue_idx'::regclass), pg_stat_get_xact_tuples_returned('provconn.connection_user_idx'::regclass),
+	       pg_stat_get_xact_tuples_returned('provconn.connection'::regclass)
+$$;
+BEGIN;
+SELECT pg_temp.look();
+SELECT count(*) FILTER (WHERE (provconn_connect(provconn_connect_command(t.u('constant ' || i), t.p('constant'), 'constant', provconn_oauth2_credentials('at', 'rt', now() + interval '1 hour')))).ok) AS ok
+FROM generate_series(1, 1500) AS i;
+SELECT pg_temp.look();
+SELECT max(queue) - min(queue) < 10 AS queue, max(users) - min(users) < 10 AS users, max(rows) - min(rows) < 10 AS rows FROM looked;
+COMMIT;
+DROP TABLE looked;
+
 -- by ROW and by a composite literal
 SELECT r.ok FROM provconn_connect(ROW(t.u('row'), t.p('schwab'), 'schwab', ROW('s', 'custom', NULL), NULL)::provconn_connect_command) AS r;
 SELECT r.ok FROM provconn_connect(format('(%s,%s,schwab,"(s,custom,)",)', t.u('row'), t.p('schwab'))::provconn_connect_command) AS r;

@@ -10,21 +10,43 @@ SELECT t.fault('SELECT provconn_connect(NULL)');
 -- a command of nulls is a refusal, not an error
 SELECT (provconn_connect(ROW(NULL, NULL, NULL, NULL, NULL)::provconn_connect_command)).error_code AS connect, (provconn_disconnect(ROW(NULL, NULL)::provconn_disconnect_command)).error_code AS disconnect,
        (provconn_refresh(ROW(NULL, NULL)::provconn_refresh_command)).error_code AS refresh, (provconn_reveal(NULL, NULL)).error_code AS reveal;
+SELECT (provconn_reauthenticate(NULL, NULL, NULL)).error_code AS reauthenticate, (provconn_rename(NULL, NULL, NULL)).error_code AS rename, (provconn_set_metadata(NULL, NULL, NULL)).error_code AS set_metadata,
+       (provconn_mark_expired(NULL, NULL)).error_code AS mark_expired, (provconn_mark_revoked(NULL, NULL)).error_code AS mark_revoked, (provconn_mark_failed(NULL, NULL)).error_code AS mark_failed,
+       (provconn_record_sync(NULL)).error_code AS record_sync, (provconn_report_failure(NULL, NULL, NULL)).error_code AS report_failure, (provconn_release(NULL, NULL)).error_code AS release \gx
+
+-- what must not be null, and what is out of range
+SELECT call, t.message('SELECT ' || call) FROM (VALUES (1, 'provconn_claim_due(NULL)'), (2, 'provconn_claim_due(''w'', within => NULL)'), (3, 'provconn_claim_due(''w'', max_connections => NULL)'), (4, 'provconn_claim_due(''w'', lease_for => NULL)'),
+	(5, 'provconn_report_failure(t.u(''x''), t.u(''x''), ''x'', NULL)'), (6, 'provconn_expire_overdue(NULL)'), (7, 'provconn_expire_overdue(max_connections => NULL)'), (8, 'provconn_reset_provider(NULL)'), (9, 'provconn_reset_provider(t.p(''unknown''))'),
+	(10, 'provconn_claim_due('''')'), (11, 'provconn_claim_due(repeat(chr(233), 101))'), (12, 'provconn_claim_due(''w'', max_connections => -1)'), (13, 'provconn_claim_due(''w'', lease_for => ''0'')'), (14, 'provconn_claim_due(''w'', lease_for => ''-1 s'')'),
+	(15, 'provconn_expire_overdue(''-1 us'')'), (16, 'provconn_expire_overdue(max_connections => -1)')) AS v (n, call) ORDER BY n;
+SELECT call, t.code('SELECT count(*) FROM ' || call) FROM (VALUES (1, 'provconn_claim_due(repeat(chr(233), 100), max_connections => 0)'), (2, 'provconn_claim_due(''w'', ''-1 day'', 0)'), (3, 'provconn_claim_due(''w'', ''0'', 0, ''1 us'')'), (4, 'provconn_expire_overdue(''0'', 0)'),
+	(5, 'provconn_claim_due(''w'', ''290000 years'', 0)'), (6, 'provconn_claim_due(''w'', ''300000 years'', 0)'), (7, 'provconn_claim_due(''w'', ''0'', 0, ''300000 years'')'), (8, 'provconn_expire_overdue(''300000 years'', 0)')) AS v (n, call) ORDER BY n;
+SELECT t.fault('SELECT provconn_claim_due(NULL)');
+SELECT t.fault('SELECT provconn_claim_due('''')');
+SELECT t.fault('SELECT provconn_reset_provider(t.p(''unknown''))');
 
 -- read-only transactions: each function says its own name, and why
 CREATE TEMP TABLE writing (n serial, call text);
 INSERT INTO writing (call) VALUES ('provconn_connect(provconn_connect_command())'), ('provconn_initiate(NULL, NULL, NULL)'), ('provconn_disconnect(provconn_disconnect_command())'),
 	('provconn_refresh(provconn_refresh_command())'), ('provconn_refresh_batch(''{}'')'), ('provconn_reveal(NULL, NULL)'), ('provconn_register_provider(NULL, NULL, NULL)'),
-	('provconn_set_provider_active(NULL, true)'), ('provconn_grant(current_user::regrole, ''reader'')'), ('provconn_revoke(current_user::regrole, ''reader'')'), ('provconn.reapply_grants()');
+	('provconn_set_provider_active(NULL, true)'), ('provconn_grant(current_user::regrole, ''reader'')'), ('provconn_revoke(current_user::regrole, ''reader'')'), ('provconn.reapply_grants()'),
+	('provconn_reauthenticate(NULL, NULL, NULL)'), ('provconn_mark_expired(NULL)'), ('provconn_mark_revoked(NULL)'), ('provconn_mark_failed(NULL)'), ('provconn_record_sync(NULL)'), ('provconn_rename(NULL, NULL, NULL)'),
+	('provconn_set_metadata(NULL, NULL, NULL)'), ('provconn_claim_due(''w'')'), ('provconn_report_failure(NULL, NULL, NULL)'), ('provconn_release(NULL, NULL)'), ('provconn_expire_overdue()'), ('provconn_reset_provider(NULL)');
 BEGIN READ ONLY;
 SELECT t.message('SELECT ' || call) FROM writing ORDER BY n;
 SELECT t.fault('SELECT provconn_connect(provconn_connect_command())');
 -- reading goes on, and so does what touches no table
 SELECT count(*) AS connections FROM provconn_connections WHERE connection_id = :'id';
+SELECT sum(connections) > 0 AS counted FROM provconn_stats;
 SELECT count(*) FROM provconn_transitions;
 SELECT provconn_credentials('s', 'custom'), provconn_shard(t.u('errors')) IS NOT NULL AS shard, (provconn_unwrap(ROW(true, NULL, NULL, NULL, NULL, NULL, false)::provconn_result)).ok;
 ROLLBACK;
 DROP TABLE writing;
+
+-- Two connections for the queue: one is due, one is leased.
+SELECT ok FROM provconn_connect(provconn_connect_command(t.u('errors due'), t.p('plaid'), 'plaid', provconn_oauth2_credentials('at', 'rt', '2001-01-01')));
+SELECT connection_id AS leased FROM provconn_connect(provconn_connect_command(t.u('errors leased'), t.p('plaid'), 'plaid', provconn_oauth2_credentials('at', 'rt', '2001-01-01'))) \gset
+UPDATE provconn.connection SET lease = t.u('lease'), leased_by = 'w', leased_until = '2100-01-01' WHERE connection_id = :'leased';
 
 -- Types that a DBA has changed.  Each change is tried with every function that
 -- takes or makes such a value, then rolled back.
@@ -64,7 +86,11 @@ SELECT change, call FROM (VALUES
 	(9, 'provconn_credentials', 'credential_type', 'provconn_credential_type', 'SELECT (provconn_token_response(''{"access_token":"x"}'')).expires_at'),
 	(10, 'provconn_result', 'version', 'integer', 'SELECT ok FROM provconn_initiate(NULL, NULL, NULL)'),
 	(11, 'provconn_result', 'error_code', 'text', 'SELECT provconn_unwrap(jsonb_populate_record(NULL::provconn_result, ''{"ok": true}''))'),
-	(12, 'provconn_revealed', 'secret', 'bytea', 'SELECT ok FROM provconn_reveal(NULL, NULL)')) AS v (n, type, attribute, attribute_type, call),
+	(12, 'provconn_revealed', 'secret', 'bytea', 'SELECT ok FROM provconn_reveal(NULL, NULL)'),
+	(13, 'provconn_claimed', 'secret', 'bytea', 'SELECT count(*) FROM provconn_claim_due(''w'', max_connections => 1)'),
+	(14, 'provconn_claimed', 'version', 'integer', 'SELECT count(*) FROM provconn_claim_due(''w'', max_connections => 1)'),
+	(15, 'provconn_result', 'version', 'integer', 'SELECT ok FROM provconn_record_sync(NULL)'),
+	(16, 'provconn_credentials', 'secret', 'provconn_secret', 'SELECT ok FROM provconn_reauthenticate(NULL, NULL, jsonb_populate_record(NULL::provconn_credentials, ''{}''))')) AS v (n, type, attribute, attribute_type, call),
 	LATERAL (VALUES (1, format('ALTER TYPE %s DROP ATTRIBUTE %s', type, attribute)),
 		(2, format('ALTER TYPE %s RENAME ATTRIBUTE %s TO renamed', type, attribute)),
 		(3, format('ALTER TYPE %s DROP ATTRIBUTE %s, ADD ATTRIBUTE %2$s %s', type, attribute, CASE attribute_type WHEN 'text' THEN 'varchar' WHEN 'integer' THEN 'bigint' ELSE 'text' END)),
@@ -86,7 +112,9 @@ SELECT change, pg_temp.with_change(change, call) FROM (VALUES
 	(7, 'ALTER TYPE provconn_result ADD ATTRIBUTE added text', 'SELECT r.added IS NULL AND r.ok FROM provconn_initiate(t.u(''errors''), t.p(''schwab''), ''schwab'') AS r'),
 	(8, 'ALTER TYPE provconn_result DROP ATTRIBUTE ok, ADD ATTRIBUTE ok boolean', 'SELECT r.ok FROM provconn_initiate(t.u(''errors''), t.p(''schwab''), ''schwab'') AS r'),
 	(9, 'ALTER TYPE provconn_revealed ADD ATTRIBUTE added text', 'SELECT r.error_code FROM provconn_reveal(NULL, NULL) AS r'),
-	(10, 'ALTER TYPE provconn_result ADD ATTRIBUTE added text', 'SELECT count(*) FROM provconn_refresh_batch(ARRAY[provconn_refresh_command()]) AS r')) AS v (n, change, call) ORDER BY n;
+	(10, 'ALTER TYPE provconn_result ADD ATTRIBUTE added text', 'SELECT count(*) FROM provconn_refresh_batch(ARRAY[provconn_refresh_command()]) AS r'),
+	(11, 'ALTER TYPE provconn_claimed ADD ATTRIBUTE added text', 'SELECT count(*) FILTER (WHERE r.added IS NULL AND r.secret_text LIKE ''{"access_token":"at"%'') FROM provconn_claim_due(''w'', max_connections => 10000) AS r WHERE r.user_id = t.u(''errors due'')'),
+	(12, 'ALTER TYPE provconn_claimed DROP ATTRIBUTE lease, ADD ATTRIBUTE lease uuid', 'SELECT count(r.lease) FROM provconn_claim_due(''w'', max_connections => 10000) AS r WHERE r.user_id = t.u(''errors due'')')) AS v (n, change, call) ORDER BY n;
 -- a value made before the change, handed over after it
 CREATE FUNCTION pg_temp.made_before(change text, INOUT c provconn_connect_command, OUT said text) LANGUAGE plpgsql AS $$
 DECLARE
@@ -149,6 +177,13 @@ INSERT INTO altered (change, call) VALUES
 	('ALTER TABLE provconn.provider RENAME COLUMN slug TO renamed', 'SELECT ok FROM provconn_initiate(t.u(''errors''), t.p(''schwab''), ''schwab'')'),
 	('ALTER TABLE provconn.audit RENAME COLUMN personal_salt TO renamed', 'SELECT ok FROM made, provconn_refresh(refresh)'),
 	('ALTER TABLE provconn.idempotency RENAME COLUMN created_at TO renamed', 'SELECT ok FROM made, provconn_connect(connect, t.u(''key''))'),
+	('ALTER TABLE provconn.connection RENAME COLUMN due_at TO renamed', 'SELECT count(*) FROM provconn_claim_due(''w'', max_connections => 1)'),
+	('ALTER TABLE provconn.connection RENAME COLUMN held_until TO renamed', 'SELECT ok FROM made, provconn_refresh(refresh)'),
+	('ALTER TABLE provconn.connection RENAME COLUMN metadata TO renamed', format('SELECT ok FROM provconn_set_metadata(t.u(''errors''), %L, ''{}'')', :'id')),
+	('ALTER TABLE provconn.provider_health RENAME COLUMN failures TO renamed', format('SELECT ok FROM provconn_report_failure(%L, t.u(''lease''), ''x'')', :'leased')),
+	('ALTER TABLE provconn.provider_health RENAME TO renamed', format('SELECT ok FROM provconn_report_failure(%L, t.u(''lease''), ''x'')', :'leased')),
+	('ALTER TABLE provconn.provider_health RENAME TO renamed', 'SELECT provconn_register_provider(''errors-health'', ''Errors'', ''custom'') IS NOT NULL'),
+	('DROP INDEX provconn.connection_queue_idx', 'SELECT count(*) FROM provconn_claim_due(''w'', max_connections => 1)'),
 	('ALTER TABLE provconn.connection RENAME TO renamed', 'SELECT ok FROM made, provconn_refresh(refresh)'),
 	('ALTER TABLE provconn.data_key RENAME TO renamed', 'SELECT ok FROM made, provconn_refresh(refresh)'),
 	('ALTER SCHEMA provconn RENAME TO renamed', 'SELECT ok FROM made, provconn_refresh(refresh)');
@@ -168,7 +203,15 @@ SELECT change, pg_temp.with_change(change, call) FROM (VALUES
 	(4, 'DROP TRIGGER provconn_audit ON provconn.connection', 'SELECT ok FROM made, provconn_initiate((connect).user_id, (connect).provider_id, ''schwab'')'),
 	(5, 'CREATE TRIGGER aa BEFORE UPDATE ON provconn.connection FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()', 'SELECT ok FROM made, provconn_refresh(refresh)'),
 	(6, 'CREATE FUNCTION t.swallow() RETURNS trigger LANGUAGE plpgsql AS ''BEGIN RETURN NULL; END''; CREATE TRIGGER aa BEFORE INSERT OR UPDATE ON provconn.connection FOR EACH ROW EXECUTE FUNCTION t.swallow()', 'SELECT ok FROM made, provconn_refresh(refresh)'),
- (7, 'SET LOCAL session_replication_role = replica', 'SELECT ok FROM made, provconn_refresh(refresh)')) AS v (n, change, call) ORDER BY n;
+	(7, 'SET LOCAL session_replication_role = replica', 'SELECT ok FROM made, provconn_refresh(refresh)'),
+	(8, 'ALTER TABLE provconn.connection DISABLE TRIGGER provconn_audit', format('SELECT ok FROM provconn_mark_expired(%L)', :'id')),
+	(9, 'ALTER TABLE provconn.connection DISABLE TRIGGER provconn_audit', format('SELECT ok FROM provconn_record_sync(%L)', :'id')),
+	(10, 'ALTER TABLE provconn.connection DISABLE TRIGGER provconn_audit', format('SELECT ok FROM provconn_rename(t.u(''errors''), %L, ''x'')', :'id')),
+	(11, 'ALTER TABLE provconn.connection DISABLE TRIGGER provconn_audit', 'SELECT count(*) FROM provconn_claim_due(''w'', max_connections => 1)'),
+	(12, 'ALTER TABLE provconn.connection DISABLE TRIGGER provconn_audit', format('SELECT ok FROM provconn_release(%L, t.u(''lease''))', :'leased')),
+	(13, 'ALTER TABLE provconn.connection DISABLE TRIGGER provconn_audit', 'SELECT provconn_expire_overdue(max_connections => 1)'),
+	(14, 'SET LOCAL session_replication_role = replica', 'SELECT count(*) FROM provconn_claim_due(''w'', max_connections => 1)'),
+	(15, 'SET LOCAL session_replication_role = replica', format('SELECT status FROM provconn_mark_revoked(%L)', :'id'))) AS v (n, change, call) ORDER BY n;
 
 -- without the guard there is no new audit row to write
 SELECT pg_temp.with_change('ALTER TABLE provconn.connection DISABLE TRIGGER zz_provconn_guard', 'SELECT ok FROM made, provconn_refresh(refresh)') ~ '^(PV111|23505)' AS refused;
@@ -198,13 +241,15 @@ CREATE TEMP TABLE elsewhere (connection_id uuid);
 INSERT INTO elsewhere VALUES (t.u('errors'));
 SELECT f, t.code(format('CREATE TRIGGER x %s OR UPDATE ON elsewhere FOR EACH ROW EXECUTE FUNCTION provconn.%s()', at, f)) AS made,
        t.code('UPDATE elsewhere SET connection_id = connection_id') AS fires, t.code('DROP TRIGGER x ON elsewhere') AS dropped
-FROM (VALUES (1, 'guard_connection', 'BEFORE INSERT'), (2, 'audit_connection', 'AFTER INSERT')) AS v (n, f, at) ORDER BY n;
+FROM (VALUES (1, 'guard_connection', 'BEFORE INSERT'), (2, 'audit_connection', 'AFTER INSERT'), (3, 'open_provider', 'AFTER INSERT'), (4, 'open_provider', 'BEFORE INSERT')) AS v (n, f, at) ORDER BY n;
 DROP TABLE elsewhere;
-SELECT f, t.code(format('SELECT provconn.%s()', f)) FROM unnest(ARRAY['guard_connection', 'audit_connection', 'guard_provider', 'guard_audit']) AS f;
+SELECT f, t.code(format('SELECT provconn.%s()', f)) FROM unnest(ARRAY['guard_connection', 'audit_connection', 'guard_provider', 'open_provider', 'guard_data_key', 'guard_audit']) AS f;
 
 -- serialization: a row changed since the snapshot is 40001, never a refusal; see test/isolation
 BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT ok FROM made, provconn_refresh(refresh);
 SELECT ok FROM made, provconn_disconnect(disconnect);
 COMMIT;
+SELECT r.ok FROM unnest(ARRAY['errors due', 'errors leased']) AS name, LATERAL (SELECT user_id, connection_id FROM provconn_connections WHERE user_id = t.u(name)) AS c,
+     provconn_disconnect(provconn_disconnect_command(c.user_id, c.connection_id)) AS r;
 DROP TABLE made, change, altered;

@@ -132,6 +132,88 @@ SELECT t.message(format('SELECT provconn_refresh(provconn_refresh_command(%L, pr
 ROLLBACK;
 SELECT version FROM provconn_connections WHERE connection_id = :'id';
 
+-- What a DBA's triggers do to the rows that a sweep puts right: it ends all the
+-- same, and claims what is due.
+DO $$ BEGIN
+	PERFORM provconn_mark_revoked(connection_id) FROM provconn.connection WHERE status = 'active' AND expires_at IS NOT NULL;
+END $$;
+SELECT provconn_register_provider('swept', 'Swept', 'oauth2', NULL, t.p('swept')) = t.p('swept') AS registered;
+CREATE FUNCTION pg_temp.swept(name text) RETURNS uuid LANGUAGE sql STABLE
+AS $$ SELECT connection_id FROM provconn.connection WHERE user_id = t.u('swept') AND alias = name AND status <> 'disconnected' $$;
+CREATE FUNCTION pg_temp.refresh(name text, expires_in interval) RETURNS boolean LANGUAGE sql
+AS $$ SELECT (provconn_refresh(provconn_refresh_command(pg_temp.swept(name), provconn_credentials(name, 'oauth2', clock_timestamp() + expires_in)))).ok $$;
+-- a connection whose place in the queue lags behind
+CREATE FUNCTION pg_temp.lag(name text, expires_in interval) RETURNS boolean LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM provconn_connect(provconn_connect_command(t.u('swept'), t.p('swept'), 'swept', provconn_credentials(name, 'oauth2', clock_timestamp() - interval '1 hour'), name));
+	RETURN pg_temp.refresh(name, expires_in);
+END $$;
+CREATE FUNCTION pg_temp.places() RETURNS TABLE (alias text, place text, leased_by text, audit text) LANGUAGE sql AS $$
+	SELECT c.alias, CASE WHEN c.due_at < c.expires_at THEN 'lags' WHEN c.due_at = c.expires_at THEN 'right' ELSE 'wrong' END, c.leased_by,
+	       (SELECT string_agg(a.action, ' ' ORDER BY a.seq) || CASE WHEN count(*) <> max(a.seq) THEN ' with gaps' ELSE '' END
+	        FROM provconn.audit AS a WHERE a.connection_id = c.connection_id AND a.seq IS NOT NULL)
+	FROM provconn.connection AS c WHERE c.user_id = t.u('swept') AND c.status = 'active' ORDER BY 1
+$$;
+CREATE FUNCTION pg_temp.clear() RETURNS bigint LANGUAGE sql AS $$
+	SELECT count(*) FROM provconn.connection AS c, provconn_disconnect(provconn_disconnect_command(c.user_id, c.connection_id)) WHERE c.user_id = t.u('swept') AND c.status <> 'disconnected'
+$$;
+SET statement_timeout = '30s';
+-- one that changes another column makes it a change of the connection
+CREATE FUNCTION public.touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN NEW.updated_at := clock_timestamp(); RETURN NEW; END $$;
+CREATE TRIGGER aa_touch BEFORE UPDATE ON provconn.connection FOR EACH ROW EXECUTE FUNCTION public.touch();
+SELECT bool_and(pg_temp.lag(name, expires_in)) AS ok FROM (VALUES ('due', interval '1 minute'), ('due later', '2 minutes'), ('not due', '1 hour'), ('not due either', '2 hours')) AS v (name, expires_in);
+SELECT * FROM pg_temp.places();
+SELECT secret_text FROM provconn_claim_due('w1', max_connections => 1);
+SELECT secret_text FROM provconn_claim_due('w2', max_connections => 1);
+SELECT secret_text FROM provconn_claim_due('w3', max_connections => 1);
+SELECT * FROM pg_temp.places();
+SELECT pg_temp.refresh('not due', '-1 hour'), pg_temp.refresh('not due', '3 hours'), provconn_expire_overdue();
+SELECT * FROM pg_temp.places() WHERE alias = 'not due';
+SELECT pg_temp.clear();
+DROP TRIGGER aa_touch ON provconn.connection;
+-- ... one that comes after the guard is told so
+SELECT pg_temp.lag('late touch', '2 hours') AS ok;
+CREATE TRIGGER zzz_touch BEFORE UPDATE ON provconn.connection FOR EACH ROW EXECUTE FUNCTION public.touch();
+SELECT t.message($$SELECT count(*) FROM provconn_claim_due('w1')$$);
+DROP TRIGGER zzz_touch ON provconn.connection;
+SELECT count(*) FROM provconn_claim_due('w1');
+SELECT pg_temp.clear();
+-- one that does not let it happen
+CREATE FUNCTION public.swallow_requeue() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RETURN CASE WHEN NEW.held_until IS NULL AND NEW.due_at IS NULL AND NEW.status = 'active' THEN NULL ELSE NEW END; END $$;
+SELECT bool_and(pg_temp.lag(name, expires_in)) AS ok FROM (VALUES ('due', interval '1 minute'), ('not due', '1 hour'), ('never due', '-30 minutes')) AS v (name, expires_in);
+ALTER TABLE provconn.connection DISABLE TRIGGER USER;
+UPDATE provconn.connection SET expires_at = NULL WHERE connection_id = pg_temp.swept('never due');
+ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_audit;
+CREATE TRIGGER aa_swallow BEFORE UPDATE ON provconn.connection FOR EACH ROW EXECUTE FUNCTION public.swallow_requeue();
+SELECT secret_text FROM provconn_claim_due('w1', max_connections => 100);
+SELECT secret_text FROM provconn_claim_due('w2', max_connections => 1);
+SELECT provconn_expire_overdue(), provconn_expire_overdue(max_connections => 1);
+SELECT * FROM pg_temp.places();
+SELECT pg_temp.clear();
+DROP TRIGGER aa_swallow ON provconn.connection;
+RESET statement_timeout;
+-- A sweep within a command's trigger does nothing in that command's name.
+CREATE FUNCTION public.sweep() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	IF pg_trigger_depth() = 1 THEN
+		PERFORM public.provconn_claim_due('within');
+	END IF;
+	RETURN NULL;
+END $$;
+SELECT bool_and(pg_temp.lag(name, expires_in)) AS ok FROM (VALUES ('before', interval '1 hour'), ('after', '1 hour'), ('other', '1 hour'), ('due', '-1 minute'), ('claimed', '-1 minute')) AS v (name, expires_in);
+CREATE TRIGGER aa_sweep AFTER UPDATE ON provconn.connection FOR EACH ROW EXECUTE FUNCTION public.sweep();
+SELECT pg_temp.refresh('before', '2 hours');
+SELECT * FROM pg_temp.places();
+ALTER TRIGGER aa_sweep ON provconn.connection RENAME TO zz_sweep;
+SELECT pg_temp.refresh('claimed', '-1 hour');
+SELECT * FROM pg_temp.places() WHERE alias = 'claimed';
+SELECT pg_temp.lag('lags', '1 hour');
+SELECT pg_temp.refresh('lags', '2 hours');
+SELECT * FROM pg_temp.places() WHERE alias = 'lags';
+DROP TRIGGER zz_sweep ON provconn.connection;
+SELECT pg_temp.clear();
+
 -- Nor is there a credential without a key.
 BEGIN;
 ALTER TABLE provconn.data_key DISABLE TRIGGER provconn_guard;
@@ -193,7 +275,7 @@ SELECT alias, status FROM provconn_connections WHERE user_id = '00000000-0000-00
 SELECT action, outcome, seq FROM provconn_audit_log WHERE user_id = '00000000-0000-0000-0000-000000000001' ORDER BY occurred_at;
 
 DROP TABLE public.inbox, public.ddl_log;
-DROP FUNCTION public.take_in, public.note_expiry, public.log_row, public.log_ddl, public.swallow;
+DROP FUNCTION public.take_in, public.note_expiry, public.log_row, public.log_ddl, public.swallow, public.swallow_requeue, public.sweep, public.touch;
 DROP SCHEMA evil CASCADE;
 SELECT provconn_revoke('regress_provconn_evil', 'application');
 DROP ROLE regress_provconn_evil;

@@ -185,8 +185,11 @@ DECLARE
 	was jsonb := t.row_of(id);
 	r provconn_result;
 	v provconn_revealed;
-	ok boolean;
 BEGIN
+	IF command IN ('report_failure', 'release') THEN
+		UPDATE provconn.connection SET lease = t.u('lease') WHERE connection_id = id;
+		was := t.row_of(id);
+	END IF;
 	audits := count(*) FROM provconn.audit;
 	CASE command
 		WHEN 'connect' THEN
@@ -209,6 +212,24 @@ BEGIN
 			v := provconn_reveal(owner, id);
 			r.ok := v.ok; r.error_code := v.error_code; r.connection_id := v.connection_id;
 			r.status := from_status;
+		WHEN 'reauthenticate' THEN
+			r := provconn_reauthenticate(owner, id, provconn_credentials('s', 'custom'));
+		WHEN 'mark_expired' THEN
+			r := provconn_mark_expired(id);
+		WHEN 'mark_revoked' THEN
+			r := provconn_mark_revoked(id);
+		WHEN 'mark_failed' THEN
+			r := provconn_mark_failed(id);
+		WHEN 'record_sync' THEN
+			r := provconn_record_sync(id);
+		WHEN 'rename' THEN
+			r := provconn_rename(owner, id, 'another');
+		WHEN 'set_metadata' THEN
+			r := provconn_set_metadata(owner, id, '{"a": 1}');
+		WHEN 'report_failure' THEN
+			r := provconn_report_failure(id, t.u('lease'), 'timeout');
+		WHEN 'release' THEN
+			r := provconn_release(id, t.u('lease'));
 	END CASE;
 	audits := count(*) - audits FROM provconn.audit;
 	answer := coalesce(r.error_code, 'ok');
@@ -218,8 +239,16 @@ BEGIN
 		RAISE EXCEPTION '%', r;
 	END IF;
 END $$;
-SELECT command, s AS "from", r.* FROM unnest(ARRAY['connect', 'initiate', 'refresh', 'refresh_batch', 'disconnect', 'reveal']) WITH ORDINALITY AS c (command, n),
-     unnest(enum_range(NULL::provconn_status)) AS s, pg_temp.ran(s, command) AS r ORDER BY n, s;
+CREATE TEMP TABLE ran AS SELECT n, command, s AS from_status, r.* FROM unnest(ARRAY['connect', 'initiate', 'refresh', 'refresh_batch', 'reauthenticate', 'mark_expired', 'mark_revoked', 'mark_failed',
+	'record_sync', 'disconnect', 'rename', 'set_metadata', 'reveal', 'report_failure', 'release']) WITH ORDINALITY AS c (command, n), unnest(enum_range(NULL::provconn_status)) AS s, pg_temp.ran(s, command) AS r;
+SELECT command, from_status AS "from", answer, becomes, row_kept, audits FROM ran ORDER BY n, from_status;
+-- the whole table of states and commands: what it allows leads where it says, all else leads nowhere
+SELECT count(*) AS cells, count(DISTINCT r.command) AS commands, count(*) FILTER (WHERE r.answer = 'ok') AS allowed, count(*) FILTER (WHERE (r.answer = 'ok') <> (a.command IS NOT NULL)
+	OR r.becomes <> coalesce(a.to_status, r.from_status) OR r.row_kept = (a.command IS NOT NULL)) AS wrong
+FROM ran AS r LEFT JOIN provconn_transitions AS a USING (from_status, command) WHERE r.command IN (SELECT command FROM allowed);
+SELECT command AS never_tried FROM allowed WHERE from_status IS NOT NULL AND (from_status, command) NOT IN (SELECT from_status, command FROM ran);
+SELECT command, to_status = r.status AS as_listed FROM allowed, LATERAL (SELECT CASE command WHEN 'initiate' THEN t.row_of(t.in_status(t.u('fresh'), 'pending')) ELSE t.row_of(t.active(t.u('fresh too'))) END ->> 'status') AS v (s),
+     LATERAL (SELECT s::provconn_status AS status) AS r WHERE from_status IS NULL ORDER BY command;
 -- refusals that are not the status's fault leave the row alone as well
 SELECT t.active(t.u('left alone')) AS id \gset
 SELECT t.row_of(:'id') AS was \gset
@@ -230,4 +259,4 @@ SELECT (provconn_refresh(provconn_refresh_command(:'id', provconn_credentials('s
 SELECT (provconn_disconnect(provconn_disconnect_command(t.u('stranger'), :'id'))).error_code;
 SELECT (provconn_reveal(t.u('stranger'), :'id')).error_code;
 SELECT t.row_of(:'id') = :'was'::jsonb AS untouched, (SELECT count(*) - :audits FROM provconn.audit) AS audited;
-DROP TABLE allowed, moved;
+DROP TABLE allowed, moved, ran;

@@ -33,7 +33,10 @@ SELECT count(*) AS calls, string_agg(call, '; ') FILTER (WHERE t.code('SELECT ' 
 	(12, 'provconn_shard(t.u(''a''))'), (13, 'provconn_shard_of(t.u(''a''))'), (14, 'provconn_state_diagram(''dot'')'), (15, 'provconn_list_transitions()'), (16, 'provconn_credentials()'),
 	(17, 'provconn_oauth2_credentials(NULL)'), (18, 'provconn_api_key_credentials(NULL)'), (19, 'provconn_token_response(NULL)'), (20, 'provconn_connect_command()'),
 	(21, 'provconn_disconnect_command()'), (22, 'provconn_refresh_command()'), (23, 'provconn.reapply_grants()'), (24, '* FROM provconn_connections'), (25, '* FROM provconn_providers'),
-	(26, '* FROM provconn_transitions'), (27, '* FROM provconn_audit_log'), (28, '* FROM provconn.connection'), (29, 'provconn_secret_out(''a'')'), (30, 'provconn_secret_in(''a'')')
+	(26, '* FROM provconn_transitions'), (27, '* FROM provconn_audit_log'), (28, '* FROM provconn.connection'), (29, 'provconn_secret_out(''a'')'), (30, 'provconn_secret_in(''a'')'),
+	(31, 'provconn_reauthenticate(NULL, NULL, NULL)'), (32, 'provconn_mark_expired(NULL)'), (33, 'provconn_mark_revoked(NULL)'), (34, 'provconn_mark_failed(NULL)'), (35, 'provconn_record_sync(NULL)'),
+	(36, 'provconn_rename(NULL, NULL, NULL)'), (37, 'provconn_set_metadata(NULL, NULL, NULL)'), (38, 'provconn_claim_due(''w'')'), (39, 'provconn_report_failure(NULL, NULL, NULL)'), (40, 'provconn_release(NULL, NULL)'),
+	(41, 'provconn_expire_overdue()'), (42, 'provconn_reset_provider(NULL)'), (43, '* FROM provconn_stats'), (44, '* FROM provconn.provider_health'), (45, 'provconn.open_provider()')
 ) AS v (n, call);
 RESET ROLE;
 
@@ -70,11 +73,46 @@ SELECT ok FROM provconn_refresh(provconn_refresh_command(:'id', provconn_token_r
 SELECT secret_text FROM provconn_reveal(t.u('privileges'), :'id');
 SELECT status, provider_slug FROM provconn_connections WHERE connection_id = :'id';
 SELECT count(*) FROM provconn_transitions;
+SELECT (provconn_record_sync(:'id')).ok AS record_sync, (provconn_rename(t.u('privileges'), :'id', 'IRA')).ok AS rename, (provconn_set_metadata(t.u('privileges'), :'id', '{}')).ok AS set_metadata,
+       (provconn_mark_failed(:'id')).error_code AS mark_failed, (provconn_mark_expired(:'id')).ok AS mark_expired;
+SELECT (provconn_reauthenticate(t.u('privileges'), :'id', provconn_oauth2_credentials('a3', 'r3', '2001-01-01'))).ok AS reauthenticate;
+SELECT (provconn_mark_revoked(:'id')).ok AS mark_revoked, (provconn_reauthenticate(t.u('privileges'), :'id', provconn_oauth2_credentials('a3', 'r3', '2001-01-01'))).ok AS reauthenticate;
+SELECT sum(connections) > 0 AS counted FROM provconn_stats WHERE provider_slug = 'schwab' AND status = 'active';
+SELECT call, t.message('SELECT ' || call) FROM (VALUES (1, 'provconn_claim_due(''w'')'), (2, 'provconn_report_failure(NULL, NULL, NULL)'), (3, 'provconn_release(NULL, NULL)'), (4, 'provconn_expire_overdue()'), (5, 'provconn_reset_provider(NULL)')) AS v (n, call) ORDER BY n;
+RESET ROLE;
+-- a worker does the queue and nothing else, an operator resets and expires
+CREATE ROLE regress_provconn_hand;
+SELECT provconn_grant('regress_provconn_hand', 'worker');
+BEGIN;
+SET LOCAL client_min_messages = error;
+SET LOCAL ROLE regress_provconn_hand;
+SELECT lease, secret_text FROM provconn_claim_due('hand', max_connections => 10000) WHERE connection_id = :'id' \gset
+\echo :secret_text
+SELECT (provconn_release(:'id', :'lease')).ok AS release;
+SELECT lease FROM provconn_claim_due('hand', max_connections => 10000) WHERE connection_id = :'id' \gset
+SELECT (provconn_report_failure(:'id', :'lease', 'timeout')).ok AS report_failure, provconn_expire_overdue(max_connections => 10000) > 0 AS expire_overdue;
+RESET ROLE;
+SELECT action, caller_role FROM provconn_audit_log WHERE connection_id = :'id' AND transaction_id = pg_current_xact_id() ORDER BY occurred_at;
+ROLLBACK;
+SET ROLE regress_provconn_hand;
+SELECT call, t.message('SELECT ' || call) FROM (VALUES (1, 'provconn_reset_provider(t.p(''schwab''))'), (2, 'provconn_reveal(NULL, NULL)'), (3, 'provconn_reauthenticate(NULL, NULL, NULL)'), (4, 'provconn_mark_expired(NULL)'), (5, 'provconn_mark_revoked(NULL)'),
+	(6, 'provconn_mark_failed(NULL)'), (7, 'provconn_record_sync(NULL)'), (8, 'provconn_rename(NULL, NULL, NULL)'), (9, 'provconn_set_metadata(NULL, NULL, NULL)'), (10, '* FROM provconn_stats'), (11, '* FROM provconn_connections')) AS v (n, call) ORDER BY n;
+RESET ROLE;
+SELECT provconn_revoke('regress_provconn_hand', 'worker');
+SELECT provconn_grant('regress_provconn_hand', 'operator');
+SET ROLE regress_provconn_hand;
+SELECT provconn_reset_provider(t.p('schwab'));
+SELECT provconn_expire_overdue(max_connections => 0);
+SELECT t.message('SELECT provconn_claim_due(''w'')') AS claim, t.message('SELECT provconn_release(NULL, NULL)') AS release, t.message('TABLE provconn_stats') AS stats;
+RESET ROLE;
+SELECT provconn_revoke('regress_provconn_hand', 'operator');
+DROP ROLE regress_provconn_hand;
+SET ROLE regress_provconn_app;
 SELECT ok FROM provconn_disconnect(provconn_disconnect_command(t.u('privileges'), :'id'));
 SELECT t.code('TABLE provconn_audit_log') AS audit, t.code('SELECT provconn_register_provider(''x'', ''x'', ''custom'')') AS register;
 -- the tables are out of reach, in every way
 SELECT relation, string_agg(DISTINCT t.code(format(statement, relation)), ' ') AS codes
-FROM unnest(ARRAY['provconn.connection', 'provconn.audit', 'provconn.provider', 'provconn.data_key', 'provconn.idempotency', 'provconn.capability', 'provconn.role_grant']) AS relation,
+FROM unnest(ARRAY['provconn.connection', 'provconn.audit', 'provconn.provider', 'provconn.data_key', 'provconn.idempotency', 'provconn.capability', 'provconn.role_grant', 'provconn.provider_health']) AS relation,
      unnest(ARRAY['SELECT * FROM %s', 'SELECT 1 FROM %s', 'SELECT ctid FROM %s', 'INSERT INTO %s DEFAULT VALUES', 'DELETE FROM %s', 'TRUNCATE %s', 'LOCK TABLE %s',
 		'ALTER TABLE %s DISABLE TRIGGER ALL', 'DROP TABLE %s', 'CREATE TRIGGER x AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()']) AS statement
 GROUP BY 1 ORDER BY relation COLLATE "C";
@@ -209,6 +247,8 @@ BEGIN
 		EXECUTE format('CREATE FUNCTION evil.%I(%s) RETURNS %s LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell(''function''); RETURN NULL; END $f$', o.proname, o.arguments, o.result);
 	END LOOP;
 	CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('now'); RETURN NULL; END $f$;
+	CREATE FUNCTION evil.array_agg(uuid) RETURNS uuid[] LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('array_agg'); RETURN NULL; END $f$;
+	CREATE FUNCTION evil.min(timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('min'); RETURN NULL; END $f$;
 	CREATE FUNCTION evil.hmac(bytea, bytea, text) RETURNS bytea LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('hmac'); RETURN 'x'; END $f$;
 	CREATE FUNCTION evil.encrypt_iv(bytea, bytea, bytea, text) RETURNS bytea LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('encrypt_iv'); RETURN 'x'; END $f$;
 	CREATE FUNCTION evil.decrypt_iv(bytea, bytea, bytea, text) RETURNS bytea LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('decrypt_iv'); RETURN 'x'; END $f$;
@@ -234,7 +274,7 @@ DO $$
 DECLARE
 	name text;
 BEGIN
-	FOREACH name IN ARRAY ARRAY['connection', 'provider', 'audit', 'idempotency', 'data_key', 'capability', 'role_grant', 'pg_namespace', 'pg_proc', 'pg_roles', 'pg_class'] LOOP
+	FOREACH name IN ARRAY ARRAY['connection', 'provider', 'provider_health', 'audit', 'idempotency', 'data_key', 'capability', 'role_grant', 'pg_namespace', 'pg_proc', 'pg_roles', 'pg_class'] LOOP
 		EXECUTE format('CREATE TABLE evil.%s (LIKE %s)', name, CASE WHEN name LIKE 'pg\_%' THEN 'pg_catalog.' ELSE 'provconn.' END || name);
 	END LOOP;
 	ALTER TABLE evil.audit ADD told boolean DEFAULT evil.tell('audit');
@@ -251,11 +291,12 @@ GRANT ALL ON ALL TABLES IN SCHEMA evil TO PUBLIC;
 CREATE TEMP TABLE connection (connection_id int);
 CREATE TEMP TABLE audit (i int);
 CREATE TEMP TABLE provider (i int);
+CREATE TEMP TABLE provider_health (i int);
 CREATE TEMP TABLE pg_proc (i int);
 CREATE TEMP TABLE pg_namespace (i int);
 CREATE TYPE pg_temp.provconn_status AS ENUM ('active');
 CREATE DOMAIN pg_temp.uuid AS pg_catalog.text;
-GRANT ALL ON connection, audit, provider, pg_proc, pg_namespace TO PUBLIC;
+GRANT ALL ON connection, audit, provider, provider_health, pg_proc, pg_namespace TO PUBLIC;
 SET ROLE regress_provconn_app;
 SET search_path = evil, pg_temp, pg_catalog, public;
 SET default_tablespace = regress_provconn_space;
@@ -268,6 +309,22 @@ SELECT r.ok, r.version FROM public.provconn_refresh_batch(ARRAY[public.provconn_
 SELECT r.ok, r.secret_text FROM public.provconn_reveal(:'evil_user', :'initiated_id') AS r;
 SELECT c.status, c.provider_slug, c.is_connected, c.needs_reauthentication, c.can_sync, c.supports_refresh FROM public.provconn_connections AS c WHERE c.connection_id OPERATOR(pg_catalog.=) :'initiated_id';
 SELECT pg_catalog.count(*) FROM public.provconn_transitions;
+SELECT (public.provconn_record_sync(:'initiated_id')).ok AS record_sync, (public.provconn_rename(:'evil_user', :'initiated_id', 'Roth')).ok AS rename, (public.provconn_set_metadata(:'evil_user', :'initiated_id', '{"a": [1, "x", {}]}')).ok AS set_metadata,
+       (public.provconn_mark_expired(:'initiated_id', 'why')).ok AS mark_expired, (public.provconn_mark_failed(:'initiated_id')).error_code AS mark_failed;
+SELECT (public.provconn_reauthenticate(:'evil_user', :'initiated_id', public.provconn_oauth2_credentials('a4', 'r4'))).ok AS reauthenticate, (public.provconn_mark_revoked(:'initiated_id')).ok AS mark_revoked;
+BEGIN;
+SELECT (public.provconn_reauthenticate(:'evil_user', :'initiated_id', public.provconn_oauth2_credentials('a5', 'r5', '2001-01-01'))).ok AS reauthenticate;
+SET LOCAL client_min_messages = error;
+SELECT c.lease, c.secret_text FROM public.provconn_claim_due('evil', '5 minutes'::pg_catalog.interval, 10000, '2 minutes'::pg_catalog.interval) AS c WHERE c.connection_id OPERATOR(pg_catalog.=) :'initiated_id' \gset
+\echo :secret_text
+SELECT (public.provconn_release(:'initiated_id', :'lease')).ok AS release;
+SELECT c.lease FROM public.provconn_claim_due('evil', max_connections => 10000) AS c WHERE c.connection_id OPERATOR(pg_catalog.=) :'initiated_id' \gset
+SELECT (public.provconn_report_failure(:'initiated_id', :'lease', 'timeout')).ok AS report_failure, public.provconn_expire_overdue(max_connections => 10000) OPERATOR(pg_catalog.>) 0 AS expired;
+SELECT public.provconn_reset_provider(:'schwab');
+SELECT s.connections OPERATOR(pg_catalog.>) 0 AS counted, s.breaker FROM public.provconn_stats AS s WHERE s.provider_slug OPERATOR(pg_catalog.=) 'schwab' AND s.status OPERATOR(pg_catalog.=) 'active';
+SELECT pg_catalog.count(*) AS told FROM evil.told;
+ROLLBACK;
+SELECT (public.provconn_reauthenticate(:'evil_user', :'initiated_id', public.provconn_oauth2_credentials('a6', 'r6'))).ok AS reauthenticate;
 SELECT pg_catalog.count(*), pg_catalog.min(l.event) FROM public.provconn_audit_log AS l WHERE l.connection_id OPERATOR(pg_catalog.=) :'initiated_id';
 SELECT r.ok FROM public.provconn_disconnect(public.provconn_disconnect_command(:'evil_user', :'initiated_id')) AS r;
 SELECT r.error_code FROM public.provconn_disconnect(public.provconn_disconnect_command(:'key', :'initiated_id')) AS r;

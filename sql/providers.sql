@@ -11,6 +11,15 @@ SELECT provconn_register_provider(slug => 'providers-given', name => 'Given', cr
 SELECT slug, name, credential_type, category FROM provconn_providers WHERE provider_id = t.p('providers given');
 SELECT column_name FROM information_schema.columns WHERE table_name = 'provconn_providers' ORDER BY ordinal_position;
 
+-- each has a circuit breaker, closed, however it came here
+SET session_replication_role = replica;
+INSERT INTO provconn.provider (provider_id, slug, name, credential_type, is_active, created_at, updated_at)
+VALUES (t.p('providers direct'), 'providers-direct', 'Direct', 'oauth2', true, now(), now());
+RESET session_replication_role;
+SELECT p.slug, h.failures, h.allowance, h.taken, h.opened_at, h.next_claim_at FROM provconn.provider AS p LEFT JOIN provconn.provider_health AS h USING (provider_id)
+WHERE p.slug LIKE 'providers-%' ORDER BY p.slug COLLATE "C";
+SELECT count(*) AS without FROM provconn.provider WHERE provider_id NOT IN (SELECT provider_id FROM provconn.provider_health);
+
 -- the slug: lowercase letters, digits, - and _, 1 to 50
 SELECT n, t.message(format('SELECT provconn_register_provider(%L, ''Name'', ''custom'')', slug)) AS result
 FROM (VALUES (1, NULL), (2, ''), (3, repeat('p', 50)), (4, repeat('q', 51)), (5, 'Upper'), (6, 'a b'), (7, 'a.b'), (8, 'a/b'), (9, chr(233)),

@@ -19,7 +19,9 @@ FROM (SELECT provconn_connect(provconn_connect_command()) AS r
       UNION ALL SELECT provconn_connect(provconn_connect_command(t.u('unwrap'), credentials => provconn_credentials('s', 'custom')))
       UNION ALL SELECT provconn_refresh(provconn_refresh_command(t.u('no such connection'), NULL))
       UNION ALL SELECT provconn_refresh(provconn_refresh_command(:'id', NULL))
-      UNION ALL SELECT provconn_disconnect(provconn_disconnect_command(t.u('stranger'), :'id'))) AS v (o), LATERAL (SELECT (o).*) AS r ORDER BY r.error_code COLLATE "C";
+      UNION ALL SELECT provconn_disconnect(provconn_disconnect_command(t.u('stranger'), :'id'))
+      UNION ALL SELECT provconn_set_metadata(t.u('unwrap'), :'id', '[]') UNION ALL SELECT provconn_rename(t.u('unwrap'), :'id', repeat('x', 101))
+      UNION ALL SELECT provconn_mark_failed(:'id') UNION ALL SELECT provconn_record_sync(t.in_status(t.u('unwrap'), 'pending')) UNION ALL SELECT provconn_release(:'id', NULL)) AS v (o), LATERAL (SELECT (o).*) AS r ORDER BY r.error_code COLLATE "C";
 
 -- what is no refusal of ours
 SELECT t.fault('SELECT provconn_unwrap(NULL)');

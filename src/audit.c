@@ -156,7 +156,7 @@ provconn_audit_write(const ProvconnAuditEntry *entry, const ProvconnAuditStamp *
 	set_cstring(&row, COLUMN_OUTCOME, entry->outcome);
 	set_status(&row, COLUMN_OLD_STATUS, entry->old_status);
 	set_status(&row, COLUMN_NEW_STATUS, entry->new_status);
-	set_cstring(&row, COLUMN_ERROR_CODE, provconn_refusal_code(entry->refusal));
+	set_cstring(&row, COLUMN_ERROR_CODE, entry->error_code);
 	if (entry->has_version)
 		provconn_values_set(&row, COLUMN_VERSION, Int32GetDatum(entry->version));
 	set_cstring(&row, COLUMN_SESSION_ROLE, GetUserNameFromId(GetSessionUserId(), true));

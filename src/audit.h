@@ -15,7 +15,7 @@ typedef struct ProvconnAuditEntry
 {
 	const char *action;			/* the function's name without its prefix */
 	const char *outcome;		/* succeeded or refused */
-	ProvconnRefusal refusal;
+	const char *error_code;		/* of a refusal, or of a fault put on record */
 	const ProvconnUuid *connection_id;
 	const ProvconnUuid *user_id;
 	const ProvconnUuid *owner_id;
@@ -47,6 +47,7 @@ typedef struct ProvconnAuditFrame
 	ProvconnUuid connection_id;
 	ProvconnSpan provider_slug; /* data NULL: look it up */
 	ProvconnSpan reason;
+	const char *error_code;
 	Oid			caller;
 	TimestampTz now;
 	bool		recorded;		/* set when the row's audit row was written */

@@ -40,10 +40,11 @@ typedef enum ProvconnComposite
 	PROVCONN_TYPE_DISCONNECT,
 	PROVCONN_TYPE_REFRESH,
 	PROVCONN_TYPE_RESULT,
-	PROVCONN_TYPE_REVEALED
+	PROVCONN_TYPE_REVEALED,
+	PROVCONN_TYPE_CLAIMED
 } ProvconnComposite;
 
-#define PROVCONN_COMPOSITE_COUNT 6
+#define PROVCONN_COMPOSITE_COUNT 7
 
 /* The schema that holds the public API. */
 extern Oid	provconn_catalog_api_schema(void);
@@ -64,7 +65,7 @@ extern ProvconnCredentialType provconn_catalog_credential_type(Datum label);
  * clear error; added attributes are passed over.
  */
 extern void provconn_catalog_deform(ProvconnComposite composite, Datum datum,
-									Datum *values, bool *nulls);
+									Datum	   *values, bool *nulls);
 
 /* Builds a composite; attributes that provconn does not know become null. */
 extern Datum provconn_catalog_form(ProvconnComposite composite, const Datum *values,

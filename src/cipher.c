@@ -21,8 +21,6 @@
 #include "fault.h"
 #include "secret.h"
 
-#define DERIVED_LENGTH (2 * PROVCONN_KEY_LENGTH)
-
 typedef struct Library
 {
 	PGFunction	encrypt_iv;
@@ -63,7 +61,7 @@ provconn_cipher_seal(const unsigned char *key, int32 key_id, ProvconnSpan purpos
 					 ProvconnSpan associated, ProvconnSpan plaintext)
 {
 	unsigned char head[PROVCONN_ENVELOPE_HEAD];
-	unsigned char derived[DERIVED_LENGTH];
+	unsigned char derived[PROVCONN_CIPHER_DERIVED];
 	unsigned char *salt = head + 1 + 4;
 	unsigned char *iv = salt + PROVCONN_ENVELOPE_SALT;
 	bytea	   *input = copy_buffer(plaintext.data, plaintext.len);
@@ -98,23 +96,28 @@ provconn_cipher_seal(const unsigned char *key, int32 key_id, ProvconnSpan purpos
 }
 
 bool
-provconn_cipher_open(const unsigned char *key, const ProvconnEnvelope *envelope,
-					 ProvconnSpan purpose, ProvconnSpan associated, ProvconnSpan *plaintext)
+provconn_cipher_check(const unsigned char *key, const ProvconnEnvelope *envelope,
+					  ProvconnSpan purpose, ProvconnSpan associated,
+					  unsigned char derived[PROVCONN_CIPHER_DERIVED])
 {
-	unsigned char derived[DERIVED_LENGTH];
 	unsigned char tag[PROVCONN_ENVELOPE_TAG];
 	const unsigned char *sealed = envelope->ciphertext - PROVCONN_ENVELOPE_HEAD;
-	bytea	   *output;
-	char	   *bytes;
 
 	derive_keys(key, envelope->salt, purpose, derived);
 	compute_tag(derived + PROVCONN_KEY_LENGTH, associated,
 				sealed, PROVCONN_ENVELOPE_HEAD + envelope->ciphertext_len, tag);
-	if (!provconn_secret_equal(tag, envelope->tag, sizeof(tag)))
-	{
-		provconn_secret_wipe(derived, sizeof(derived));
-		return false;
-	}
+	if (provconn_secret_equal(tag, envelope->tag, sizeof(tag)))
+		return true;
+	provconn_secret_wipe(derived, PROVCONN_CIPHER_DERIVED);
+	return false;
+}
+
+void
+provconn_cipher_decrypt(unsigned char derived[PROVCONN_CIPHER_DERIVED],
+						const ProvconnEnvelope *envelope, ProvconnSpan *plaintext)
+{
+	bytea	   *output;
+	char	   *bytes;
 
 	output = DatumGetByteaPP(DirectFunctionCall4(load_library()->decrypt_iv,
 												 PointerGetDatum(copy_buffer(envelope->ciphertext,
@@ -123,13 +126,24 @@ provconn_cipher_open(const unsigned char *key, const ProvconnEnvelope *envelope,
 												 PointerGetDatum(copy_buffer(envelope->iv,
 																			 PROVCONN_ENVELOPE_IV)),
 												 PointerGetDatum(name_buffer("aes-cbc/pad:pkcs"))));
-	provconn_secret_wipe(derived, sizeof(derived));
+	provconn_secret_wipe(derived, PROVCONN_CIPHER_DERIVED);
 
 	plaintext->len = VARSIZE_ANY_EXHDR(output);
 	bytes = provconn_secret_alloc(plaintext->len);
 	memcpy(bytes, VARDATA_ANY(output), plaintext->len);
 	provconn_secret_wipe(VARDATA_ANY(output), plaintext->len);
 	plaintext->data = bytes;
+}
+
+bool
+provconn_cipher_open(const unsigned char *key, const ProvconnEnvelope *envelope,
+					 ProvconnSpan purpose, ProvconnSpan associated, ProvconnSpan *plaintext)
+{
+	unsigned char derived[PROVCONN_CIPHER_DERIVED];
+
+	if (!provconn_cipher_check(key, envelope, purpose, associated, derived))
+		return false;
+	provconn_cipher_decrypt(derived, envelope, plaintext);
 	return true;
 }
 

@@ -9,6 +9,7 @@
 #include "envelope.h"
 
 #define PROVCONN_CIPHER_MAC 32
+#define PROVCONN_CIPHER_DERIVED (2 * PROVCONN_KEY_LENGTH)
 
 /* HMAC-SHA-256 of data under key. */
 extern void provconn_cipher_hmac(ProvconnSpan key, ProvconnSpan data,
@@ -23,9 +24,19 @@ extern bytea *provconn_cipher_seal(const unsigned char *key, int32 key_id,
 								   ProvconnSpan plaintext);
 
 /*
- * Opens an envelope; false when it was not sealed under this key, purpose and
- * associated data.  The plaintext is wiped with CurrentMemoryContext.
+ * Whether an envelope was sealed under this key, purpose and associated data.
+ * If so its own keys go to derived, for provconn_cipher_decrypt(), which wipes
+ * them; until then nothing of the plaintext exists.
  */
+extern bool provconn_cipher_check(const unsigned char *key, const ProvconnEnvelope *envelope,
+								  ProvconnSpan purpose, ProvconnSpan associated,
+								  unsigned char derived[PROVCONN_CIPHER_DERIVED]);
+
+/* The plaintext of an envelope that was checked; wiped with CurrentMemoryContext. */
+extern void provconn_cipher_decrypt(unsigned char derived[PROVCONN_CIPHER_DERIVED],
+									const ProvconnEnvelope *envelope, ProvconnSpan *plaintext);
+
+/* Both at once; false where the first is. */
 extern bool provconn_cipher_open(const unsigned char *key, const ProvconnEnvelope *envelope,
 								 ProvconnSpan purpose, ProvconnSpan associated,
 								 ProvconnSpan *plaintext);

@@ -1,26 +1,17 @@
 /*
- * command.h (layer 6): one function for each command; the order of its steps
- * lives here.
+ * command.h (layer 7): the commands on one connection and on providers.
  */
 #ifndef PROVCONN_COMMAND_H
 #define PROVCONN_COMMAND_H
 
 #include "postgres.h"
 
-#include "datatype/timestamp.h"
+#include "utils/jsonb.h"
 
+#include "call.h"
 #include "model.h"
 
-/* Credentials as a caller gave them; ids below are NULL, spans' data NULL, for SQL NULL. */
-typedef struct ProvconnCredentials
-{
-	bool		given;
-	ProvconnSpan secret;
-	ProvconnCredentialType type;
-	bool		expires;
-	TimestampTz expires_at;
-} ProvconnCredentials;
-
+/* Ids below are NULL, spans' data NULL, for SQL NULL. */
 typedef struct ProvconnConnectCommand
 {
 	const ProvconnUuid *user_id;
@@ -37,14 +28,12 @@ typedef struct ProvconnDisconnectCommand
 	const ProvconnUuid *connection_id;
 } ProvconnDisconnectCommand;
 
-typedef struct ProvconnRefreshCommand
+typedef struct ProvconnReauthenticateCommand
 {
+	const ProvconnUuid *user_id;
 	const ProvconnUuid *connection_id;
 	ProvconnCredentials credentials;
-	const ProvconnUuid *lease;
-	bool		has_expected_version;
-	int32		expected_version;
-} ProvconnRefreshCommand;
+} ProvconnReauthenticateCommand;
 
 typedef struct ProvconnRevealCommand
 {
@@ -53,22 +42,9 @@ typedef struct ProvconnRevealCommand
 	ProvconnSpan purpose;
 } ProvconnRevealCommand;
 
-/* What became of a command. */
-typedef struct ProvconnOutcome
-{
-	ProvconnRefusal refusal;
-	bool		has_connection;
-	ProvconnUuid connection_id;
-	bool		has_state;		/* status and version are known to the caller */
-	ProvconnStatus status;
-	int32		version;
-	bool		needs_user_action;
-} ProvconnOutcome;
-
 /*
- * Commands.  caller is the current user at the call; function is the SQL
- * function's name, for messages.  Business refusals are outcomes; faults are
- * raised.  Each leaves exactly one audit row, or an error.
+ * Commands.  caller is the current user at the call.  Business refusals are
+ * outcomes; faults are raised.  Each leaves exactly one audit row, or an error.
  */
 extern void provconn_command_connect(Oid caller, const ProvconnConnectCommand *command,
 									 ProvconnOutcome *outcome);
@@ -76,13 +52,22 @@ extern void provconn_command_initiate(Oid caller, const ProvconnConnectCommand *
 									  ProvconnOutcome *outcome);
 extern void provconn_command_disconnect(Oid caller, const ProvconnDisconnectCommand *command,
 										ProvconnOutcome *outcome);
-extern void provconn_command_refresh(Oid caller, const ProvconnRefreshCommand *command,
-									 ProvconnOutcome *outcome);
+extern void provconn_command_reauthenticate(Oid caller,
+											const ProvconnReauthenticateCommand *command,
+											ProvconnOutcome *outcome);
 
-/* Rows are locked in the order of their ids; outcomes come in that of commands. */
-extern void provconn_command_refresh_batch(Oid caller, int count,
-										   const ProvconnRefreshCommand *commands,
-										   ProvconnOutcome *outcomes);
+/* mark_expired, mark_revoked, mark_failed and record_sync, by their event. */
+extern void provconn_command_mark(Oid caller, ProvconnEvent event,
+								  const ProvconnUuid *connection_id, ProvconnSpan reason,
+								  ProvconnOutcome *outcome);
+extern void provconn_command_rename(Oid caller, const ProvconnUuid *user_id,
+									const ProvconnUuid *connection_id, ProvconnSpan alias,
+									ProvconnOutcome *outcome);
+
+/* metadata is NULL for SQL NULL. */
+extern void provconn_command_set_metadata(Oid caller, const ProvconnUuid *user_id,
+										  const ProvconnUuid *connection_id, Jsonb *metadata,
+										  ProvconnOutcome *outcome);
 
 /*
  * Opens a credential after its audit row was written.  revealed is filled in
@@ -98,7 +83,4 @@ extern ProvconnUuid provconn_command_register_provider(ProvconnSpan slug, Provco
 													   const ProvconnUuid *provider_id);
 extern void provconn_command_set_provider_active(const ProvconnUuid *provider_id, bool active);
 
-/* Raises the fault of a read-only transaction or a standby server. */
-extern void provconn_command_require_writable(const char *function);
-
-#endif							/* PROVCONN_COMMAND_H */
+#endif /* PROVCONN_COMMAND_H */

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -34,11 +35,14 @@ static const ProvconnColumn columns[CONNECTION_COLUMN_COUNT] = {
 	[CONNECTION_CREATED_AT] = {"created_at", TIMESTAMPTZOID},
 	[CONNECTION_UPDATED_AT] = {"updated_at", TIMESTAMPTZOID},
 	[CONNECTION_FAILURE_COUNT] = {"failure_count", INT4OID},
+	[CONNECTION_FAILING_SINCE] = {"failing_since", TIMESTAMPTZOID},
 	[CONNECTION_LAST_FAILURE] = {"last_failure", TEXTOID},
 	[CONNECTION_NEXT_ATTEMPT_AT] = {"next_attempt_at", TIMESTAMPTZOID},
 	[CONNECTION_LEASED_BY] = {"leased_by", TEXTOID},
 	[CONNECTION_LEASE] = {"lease", UUIDOID},
 	[CONNECTION_LEASED_UNTIL] = {"leased_until", TIMESTAMPTZOID},
+	[CONNECTION_HELD_UNTIL] = {"held_until", TIMESTAMPTZOID},
+	[CONNECTION_DUE_AT] = {"due_at", TIMESTAMPTZOID},
 	[CONNECTION_AUDIT_ID] = {"audit_id", UUIDOID},
 	[CONNECTION_AUDIT_SEQ] = {"audit_seq", INT8OID},
 	[CONNECTION_AUDIT_AT] = {"audit_at", TIMESTAMPTZOID},
@@ -49,18 +53,23 @@ ProvconnTable provconn_connection_table = {
 	.name = "connection", .key_columns = 2, .column_count = CONNECTION_COLUMN_COUNT, .columns = columns
 };
 
-/* The newest one that qualifies; it is judged again once it is locked. */
+/*
+ * The newest one that qualifies; it is judged again once it is locked.  OFFSET 0
+ * keeps the provider, who may have many, out of the choice of an index.
+ */
 static ProvconnStatement find_pending = {
 	.sql =
-	"SELECT connection_id FROM provconn.connection"
+	"SELECT connection_id FROM ("
+	"SELECT connection_id, provider_id, alias, created_at FROM provconn.connection"
 	" WHERE shard_key OPERATOR(pg_catalog.=) $1"
 	" AND user_id OPERATOR(pg_catalog.=) $2"
-	" AND provider_id OPERATOR(pg_catalog.=) $3"
-	" AND status OPERATOR(pg_catalog.=) $5"
+	" AND status OPERATOR(pg_catalog.=) $5 OFFSET 0) AS c"
+	" WHERE provider_id OPERATOR(pg_catalog.=) $3"
 	" AND (alias IS NULL OR alias COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $4)"
 	" ORDER BY created_at DESC, connection_id DESC LIMIT 1",
 	.nargs = 5,
-	.types = {INT4OID, UUIDOID, UUIDOID, TEXTOID, InvalidOid}
+	.types = {INT4OID, UUIDOID, UUIDOID, TEXTOID, InvalidOid},
+	.by_index = true
 };
 
 static void load_row(ProvconnConnection *connection);
@@ -74,7 +83,8 @@ provconn_connection_find(const ProvconnUuid *id, bool lock, ProvconnConnection *
 
 	keys[0] = Int32GetDatum(provconn_uuid7_shard(id));
 	keys[1] = UUIDPGetDatum((const pg_uuid_t *) id);
-	if (!provconn_store_find(&provconn_connection_table, keys, lock, &connection->row))
+	if (!provconn_store_find(&provconn_connection_table, keys,
+							 lock ? PROVCONN_LOCK_WAIT : PROVCONN_LOCK_NONE, &connection->row))
 		return false;
 	load_row(connection);
 	return true;
@@ -133,21 +143,44 @@ provconn_connection_is_null(ProvconnConnection *connection, int column)
 }
 
 bool
+provconn_connection_is_leased(const ProvconnConnection *connection, const ProvconnUuid *lease)
+{
+	return lease != NULL && connection->has_lease &&
+		memcmp(lease, &connection->lease, sizeof(ProvconnUuid)) == 0;
+}
+
+ProvconnCredentialType
+provconn_connection_type(ProvconnConnection *connection)
+{
+	bool		isnull;
+	Datum		type = provconn_store_get(&connection->row, CONNECTION_CREDENTIAL_TYPE, &isnull);
+
+	return isnull ? PROVCONN_CREDENTIAL_NONE : provconn_catalog_credential_type(type);
+}
+
+bool
+provconn_connection_time(ProvconnConnection *connection, int column, TimestampTz *time)
+{
+	bool		isnull;
+	Datum		value = provconn_store_get(&connection->row, column, &isnull);
+
+	*time = isnull ? 0 : DatumGetTimestampTz(value);
+	return !isnull;
+}
+
+bool
 provconn_connection_credential(ProvconnConnection *connection, ProvconnBinding *binding,
 							   bytea **sealed)
 {
 	bool		isnull;
 	Datum		credential = provconn_store_get(&connection->row, CONNECTION_CREDENTIAL, &isnull);
-	Datum		type;
 	Datum		expires_at;
 
 	if (isnull)
 		return false;
 	*sealed = DatumGetByteaPP(credential);
 
-	type = provconn_store_get(&connection->row, CONNECTION_CREDENTIAL_TYPE, &isnull);
-	binding->credential_type = isnull ? PROVCONN_CREDENTIAL_NONE :
-		provconn_catalog_credential_type(type);
+	binding->credential_type = provconn_connection_type(connection);
 	expires_at = provconn_store_get(&connection->row, CONNECTION_EXPIRES_AT, &isnull);
 	binding->expires = !isnull;
 	binding->expires_at = isnull ? 0 : DatumGetTimestampTz(expires_at);
@@ -182,10 +215,17 @@ provconn_connection_set_credentials(ProvconnValues *changes, const ProvconnBindi
 }
 
 void
+provconn_connection_set_inactive(ProvconnValues *changes, ProvconnStatus status)
+{
+	provconn_values_set(changes, CONNECTION_STATUS, provconn_catalog_status_datum(status));
+	provconn_connection_clear_lease(changes);
+	provconn_values_set_null(changes, CONNECTION_NEXT_ATTEMPT_AT);
+}
+
+void
 provconn_connection_set_disconnected(ProvconnValues *changes)
 {
-	provconn_values_set(changes, CONNECTION_STATUS,
-						provconn_catalog_status_datum(PROVCONN_STATUS_DISCONNECTED));
+	provconn_connection_set_inactive(changes, PROVCONN_STATUS_DISCONNECTED);
 	provconn_values_set_null(changes, CONNECTION_CREDENTIAL_TYPE);
 	provconn_values_set_null(changes, CONNECTION_EXPIRES_AT);
 	provconn_values_set_null(changes, CONNECTION_CREDENTIAL);
@@ -197,14 +237,47 @@ provconn_connection_clear_lease(ProvconnValues *changes)
 	provconn_values_set_null(changes, CONNECTION_LEASED_BY);
 	provconn_values_set_null(changes, CONNECTION_LEASE);
 	provconn_values_set_null(changes, CONNECTION_LEASED_UNTIL);
-	provconn_values_set_null(changes, CONNECTION_NEXT_ATTEMPT_AT);
 }
 
 void
 provconn_connection_clear_failures(ProvconnValues *changes)
 {
 	provconn_values_set(changes, CONNECTION_FAILURE_COUNT, Int32GetDatum(0));
+	provconn_values_set_null(changes, CONNECTION_FAILING_SINCE);
 	provconn_values_set_null(changes, CONNECTION_LAST_FAILURE);
+	provconn_values_set_null(changes, CONNECTION_NEXT_ATTEMPT_AT);
+}
+
+void
+provconn_connection_set_lease(ProvconnValues *changes, ProvconnSpan worker,
+							  const ProvconnUuid *lease, TimestampTz until)
+{
+	provconn_values_set(changes, CONNECTION_LEASED_BY,
+						PointerGetDatum(cstring_to_text_with_len(worker.data, worker.len)));
+	provconn_values_set(changes, CONNECTION_LEASE, UUIDPGetDatum((const pg_uuid_t *) lease));
+	provconn_values_set(changes, CONNECTION_LEASED_UNTIL, TimestampTzGetDatum(until));
+}
+
+void
+provconn_connection_set_failure(ProvconnValues *changes, ProvconnConnection *connection,
+								ProvconnSpan reason, TimestampTz now)
+{
+	int32		failures = connection->failure_count;
+
+	provconn_connection_clear_lease(changes);
+	provconn_values_set(changes, CONNECTION_FAILURE_COUNT,
+						Int32GetDatum(failures < PG_INT32_MAX ? failures + 1 : failures));
+	if (provconn_connection_is_null(connection, CONNECTION_FAILING_SINCE))
+		provconn_values_set(changes, CONNECTION_FAILING_SINCE, TimestampTzGetDatum(now));
+	if (reason.data == NULL)
+		provconn_values_set_null(changes, CONNECTION_LAST_FAILURE);
+	else
+	{
+		int			len = pg_mbcharcliplen(reason.data, reason.len, PROVCONN_REASON_MAX);
+
+		provconn_values_set(changes, CONNECTION_LAST_FAILURE,
+							PointerGetDatum(cstring_to_text_with_len(reason.data, len)));
+	}
 }
 
 void
@@ -215,6 +288,17 @@ provconn_connection_set_alias(ProvconnValues *changes, ProvconnSpan alias)
 	else
 		provconn_values_set(changes, CONNECTION_ALIAS,
 							PointerGetDatum(cstring_to_text_with_len(alias.data, alias.len)));
+}
+
+/* The guard knows the right place of a row that is given none. */
+void
+provconn_connection_requeue(ProvconnConnection *connection)
+{
+	ProvconnValues changes = {0};
+
+	provconn_values_set_null(&changes, CONNECTION_HELD_UNTIL);
+	provconn_values_set_null(&changes, CONNECTION_DUE_AT);
+	provconn_store_update(&connection->row, &changes);
 }
 
 void
@@ -258,6 +342,8 @@ load_row(ProvconnConnection *connection)
 	connection->version = DatumGetInt32(provconn_store_get(row, CONNECTION_VERSION, &isnull));
 	connection->lease = get_uuid(row, CONNECTION_LEASE, &isnull);
 	connection->has_lease = !isnull;
+	connection->failure_count =
+		DatumGetInt32(provconn_store_get(row, CONNECTION_FAILURE_COUNT, &isnull));
 }
 
 static ProvconnUuid

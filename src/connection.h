@@ -30,11 +30,14 @@ enum
 	CONNECTION_CREATED_AT,
 	CONNECTION_UPDATED_AT,
 	CONNECTION_FAILURE_COUNT,
+	CONNECTION_FAILING_SINCE,
 	CONNECTION_LAST_FAILURE,
 	CONNECTION_NEXT_ATTEMPT_AT,
 	CONNECTION_LEASED_BY,
 	CONNECTION_LEASE,
 	CONNECTION_LEASED_UNTIL,
+	CONNECTION_HELD_UNTIL,
+	CONNECTION_DUE_AT,
 	CONNECTION_AUDIT_ID,
 	CONNECTION_AUDIT_SEQ,
 	CONNECTION_AUDIT_AT,
@@ -56,6 +59,7 @@ typedef struct ProvconnConnection
 	int32		version;
 	bool		has_lease;
 	ProvconnUuid lease;
+	int32		failure_count;
 } ProvconnConnection;
 
 /* What a new row starts with. */
@@ -106,14 +110,40 @@ extern void provconn_connection_touch(ProvconnValues *changes, TimestampTz now);
 extern void provconn_connection_set_credentials(ProvconnValues *changes,
 												const ProvconnBinding *binding, bytea *sealed);
 
+/* The columns that change when a connection stops being active, but lives on. */
+extern void provconn_connection_set_inactive(ProvconnValues *changes, ProvconnStatus status);
+
 /* The columns that a disconnect sets. */
 extern void provconn_connection_set_disconnected(ProvconnValues *changes);
+
+/* The columns that a claim sets. */
+extern void provconn_connection_set_lease(ProvconnValues *changes, ProvconnSpan worker,
+										  const ProvconnUuid *lease, TimestampTz until);
+
+/* The columns that a failure sets; it ends the lease. */
+extern void provconn_connection_set_failure(ProvconnValues *changes,
+											ProvconnConnection *connection,
+											ProvconnSpan reason, TimestampTz now);
+
+/* Whether this is the current lease; none (NULL) never is. */
+extern bool provconn_connection_is_leased(const ProvconnConnection *connection,
+										  const ProvconnUuid *lease);
+
+/* The type of its credentials; NONE where there are none. */
+extern ProvconnCredentialType provconn_connection_type(ProvconnConnection *connection);
+
+/* A time of the row; false where it is null. */
+extern bool provconn_connection_time(ProvconnConnection *connection, int column,
+									 TimestampTz *time);
 
 /* The columns of a lease and of failures, as after a success. */
 extern void provconn_connection_clear_lease(ProvconnValues *changes);
 extern void provconn_connection_clear_failures(ProvconnValues *changes);
 
 extern void provconn_connection_set_alias(ProvconnValues *changes, ProvconnSpan alias);
+
+/* Puts the row to its right place in the queue; no change that the audit knows. */
+extern void provconn_connection_requeue(ProvconnConnection *connection);
 
 /* Writes the changes, or a new row; the triggers do the rest. */
 extern void provconn_connection_update(ProvconnConnection *connection,

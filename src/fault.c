@@ -107,8 +107,11 @@ static const FaultText faults[] = {
 		"data key %d does not open",
 	"Its row in provconn.data_key was changed: restore it from a backup of this database."},
 	[PROVCONN_FAULT_CREDENTIAL_DAMAGED] = {"PV104",
-		"the stored credential does not open",
-	"It was changed outside provconn, belongs to another row, or its data key is gone: mark the connection with provconn_mark_revoked and let the user reauthenticate."},
+										   "the stored credential does not open",
+										   "It was changed outside provconn, belongs to another row, or its data key is gone: mark the connection with provconn_mark_revoked and let the user reauthenticate."},
+	[PROVCONN_FAULT_CREDENTIAL_SKIPPED] = {"PV104",
+										   "connection %s was not claimed: its stored credential does not open",
+										   "It was changed outside provconn, belongs to another row, or its data key is gone: mark the connection with provconn_mark_revoked and let the user reauthenticate."},
 	[PROVCONN_FAULT_PGCRYPTO_MISSING] = {"PV105",
 		"the pgcrypto library cannot be loaded",
 	"Install it (Debian: it comes with the server package; elsewhere: postgresql-contrib), then CREATE EXTENSION pgcrypto."},
@@ -152,8 +155,11 @@ static const FaultText faults[] = {
 		"%s cannot run on a standby server",
 	"Send it to the primary server."},
 	[PROVCONN_FAULT_NULL_ARGUMENT] = {"22004",
-		"%s must not be null",
-	"Pass a value."},
+									  "%s must not be null",
+									  "Pass a value."},
+	[PROVCONN_FAULT_INVALID_ARGUMENT] = {"22023",
+										 "%s",
+										 "doc/reference.md says what each parameter may be."},
 	[PROVCONN_FAULT_CONCURRENT_UPDATE] = {"40001",
 		"could not serialize access due to concurrent update",
 	"Retry the transaction."},
@@ -200,27 +206,47 @@ static const FaultText faults[] = {
 
 static int	sqlstate_code(const char *sqlstate);
 
+/* The fault's message, filled in with the arguments of a variadic function. */
+#define FILL_MESSAGE(text, fault, message) \
+	do \
+	{ \
+		va_list		args_; \
+		int			needed_; \
+		initStringInfo(&(message)); \
+		for (;;) \
+		{ \
+			va_start(args_, fault); \
+			needed_ = appendStringInfoVA(&(message), (text)->message, args_); \
+			va_end(args_); \
+			if (needed_ == 0) \
+				break; \
+			enlargeStringInfo(&(message), needed_); \
+		} \
+	} while (0)
+
 void
 provconn_fault_raise(ProvconnFault fault,...)
 {
 	const FaultText *text = &faults[fault];
 	StringInfoData message;
 
-	initStringInfo(&message);
-	for (;;)
-	{
-		va_list		args;
-		int			needed;
-
-		va_start(args, fault);
-		needed = appendStringInfoVA(&message, text->message, args);
-		va_end(args);
-		if (needed == 0)
-			break;
-		enlargeStringInfo(&message, needed);
-	}
-
+	FILL_MESSAGE(text, fault, message);
 	ereport(ERROR,
+			(errcode(sqlstate_code(text->sqlstate)),
+			 errmsg_internal("%s", message.data),
+			 errhint("%s", text->hint),
+			 errhidestmt(true),
+			 errhidecontext(true)));
+}
+
+void
+provconn_fault_warn(ProvconnFault fault, ...)
+{
+	const FaultText *text = &faults[fault];
+	StringInfoData message;
+
+	FILL_MESSAGE(text, fault, message);
+	ereport(WARNING,
 			(errcode(sqlstate_code(text->sqlstate)),
 			 errmsg_internal("%s", message.data),
 			 errhint("%s", text->hint),

@@ -21,6 +21,7 @@ typedef enum ProvconnFault
 	PROVCONN_FAULT_NO_DATA_KEY,
 	PROVCONN_FAULT_DATA_KEY_DAMAGED,
 	PROVCONN_FAULT_CREDENTIAL_DAMAGED,
+	PROVCONN_FAULT_CREDENTIAL_SKIPPED,
 	PROVCONN_FAULT_PGCRYPTO_MISSING,
 	PROVCONN_FAULT_PGCRYPTO_FAILED,
 	PROVCONN_FAULT_TYPE_CHANGED,
@@ -36,6 +37,7 @@ typedef enum ProvconnFault
 	PROVCONN_FAULT_READ_ONLY,
 	PROVCONN_FAULT_STANDBY,
 	PROVCONN_FAULT_NULL_ARGUMENT,
+	PROVCONN_FAULT_INVALID_ARGUMENT,
 	PROVCONN_FAULT_CONCURRENT_UPDATE,
 	PROVCONN_FAULT_MODIFIED_BY_OWN_COMMAND,
 	PROVCONN_FAULT_TOKEN_RESPONSE,
@@ -58,6 +60,9 @@ typedef enum ProvconnFault
  * secret.  Never returns.
  */
 extern _Noreturn void provconn_fault_raise(ProvconnFault fault,...);
+
+/* The same as a warning, and returns. */
+extern void provconn_fault_warn(ProvconnFault fault, ...);
 
 /* The public code of a refusal ("not_active"); NULL for PROVCONN_ACCEPTED. */
 extern const char *provconn_refusal_code(ProvconnRefusal refusal);

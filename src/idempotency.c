@@ -90,7 +90,7 @@ provconn_idempotency_find(const ProvconnUuid *user_id, const ProvconnUuid *key, 
 	keys[0] = Int32GetDatum(provconn_shard_of_user(user_id));
 	keys[1] = UUIDPGetDatum((const pg_uuid_t *) user_id);
 	keys[2] = UUIDPGetDatum((const pg_uuid_t *) key);
-	if (!provconn_store_find(&idempotency, keys, false, &row))
+	if (!provconn_store_find(&idempotency, keys, PROVCONN_LOCK_NONE, &row))
 		return false;
 
 	live = DatumGetTimestampTz(provconn_store_get(&row, COLUMN_CREATED_AT, &isnull)) >

@@ -155,3 +155,9 @@ provconn_event_name(ProvconnEvent event)
 	}
 	return NULL;
 }
+
+bool
+provconn_credential_type_refreshes(ProvconnCredentialType type)
+{
+	return type == PROVCONN_CREDENTIAL_OAUTH2 || type == PROVCONN_CREDENTIAL_LINK_TOKEN;
+}

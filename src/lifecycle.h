@@ -37,4 +37,7 @@ extern const char *provconn_status_name(ProvconnStatus status);
 extern const char *provconn_credential_type_name(ProvconnCredentialType type);
 extern const char *provconn_event_name(ProvconnEvent event);
 
-#endif							/* PROVCONN_LIFECYCLE_H */
+/* Whether credentials of this type are renewed without their user. */
+extern bool provconn_credential_type_refreshes(ProvconnCredentialType type);
+
+#endif /* PROVCONN_LIFECYCLE_H */

@@ -13,11 +13,13 @@
 
 #define PROVCONN_SHARD_COUNT 4096
 #define PROVCONN_KEY_LENGTH 32
-#define PROVCONN_SLUG_MAX 50	/* characters */
-#define PROVCONN_NAME_MAX 100	/* characters */
-#define PROVCONN_ALIAS_MAX 100	/* characters */
-#define PROVCONN_SECRET_MAX (16 * 1024 * 1024)	/* bytes */
-#define PROVCONN_REASON_MAX 1000	/* characters; what is longer is cut off */
+#define PROVCONN_SLUG_MAX 50                   /* characters */
+#define PROVCONN_NAME_MAX 100                  /* characters */
+#define PROVCONN_ALIAS_MAX 100                 /* characters */
+#define PROVCONN_METADATA_MAX (16 * 1024)      /* bytes as text */
+#define PROVCONN_WORKER_MAX 100                /* characters */
+#define PROVCONN_SECRET_MAX (16 * 1024 * 1024) /* bytes */
+#define PROVCONN_REASON_MAX 1000               /* characters; what is longer is cut off */
 
 /* A stretch of bytes that somebody else owns; data is NULL for SQL NULL. */
 typedef struct ProvconnSpan

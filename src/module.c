@@ -1,5 +1,5 @@
 /*
- * module.c (layer 8): what the server calls when it loads the library.
+ * module.c (layer 9): what the server calls when it loads the library.
  */
 #include "postgres.h"
 

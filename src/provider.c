@@ -55,7 +55,7 @@ provconn_provider_find(const ProvconnUuid *id, ProvconnProvider *provider)
 	text	   *slug;
 	bool		isnull;
 
-	if (!provconn_store_find(&provider_table, &key, false, &row))
+	if (!provconn_store_find(&provider_table, &key, PROVCONN_LOCK_NONE, &row))
 		return false;
 	slug = DatumGetTextPCopy(provconn_store_get(&row, COLUMN_SLUG, &isnull));
 	provider->id = *id;
@@ -97,7 +97,7 @@ provconn_provider_set_active(const ProvconnUuid *id, bool active, TimestampTz no
 	ProvconnRow row;
 	ProvconnValues changes = {0};
 
-	if (!provconn_store_find(&provider_table, &key, true, &row))
+	if (!provconn_store_find(&provider_table, &key, PROVCONN_LOCK_WAIT, &row))
 		return false;
 	provconn_values_set(&changes, COLUMN_IS_ACTIVE, BoolGetDatum(active));
 	provconn_values_set(&changes, COLUMN_UPDATED_AT, TimestampTzGetDatum(now));

@@ -6,12 +6,21 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "settings.h"
 
-static int	idempotency_retention = 7 * 24 * 60 * 60;
+static int backoff_base = 30 * 1000;
+static int backoff_cap = 60 * 60 * 1000;
+static int breaker_interval = 60 * 1000;
+static int breaker_limit = 1000;
+static int breaker_threshold = 10;
+static int give_up_after = 3 * 24 * 60 * 60 * 1000;
+static int give_up_failures = 20;
+static int idempotency_retention = 7 * 24 * 60 * 60;
 static char *key_file = NULL;
 static uint64 key_generation = 0;
 
@@ -21,6 +30,55 @@ static void assign_key_file(const char *newval, void *extra);
 void
 provconn_settings_define(void)
 {
+	DefineCustomIntVariable("provconn.backoff_base",
+							"The shortest time between a failure and the next attempt.",
+							NULL,
+							&backoff_base,
+							30 * 1000, 1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("provconn.backoff_cap",
+							"The longest time between a failure and the next attempt.",
+							"Delays are drawn evenly between the base and a ceiling that doubles with each failure up to this.",
+							&backoff_cap,
+							60 * 60 * 1000, 1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("provconn.breaker_interval",
+							"The time between two probes of a provider that fails.",
+							NULL,
+							&breaker_interval,
+							60 * 1000, 1, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("provconn.breaker_limit",
+							"How many connections of a provider that has come back are claimed at most per sixtieth of provconn.breaker_interval.",
+							NULL,
+							&breaker_limit,
+							1000, 2, INT_MAX,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("provconn.breaker_threshold",
+							"How many connections have to fail in a row until claims of their provider are held back.",
+							"0 never holds them back.",
+							&breaker_threshold,
+							10, 0, INT_MAX,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("provconn.give_up_after",
+							"How long a connection has to fail until it is given up.",
+							NULL,
+							&give_up_after,
+							3 * 24 * 60 * 60 * 1000, 0, INT_MAX,
+							PGC_SUSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("provconn.give_up_failures",
+							"How many times in a row a connection has to fail until it is given up.",
+							"0 never gives up.",
+							&give_up_failures,
+							20, 0, INT_MAX,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("provconn.idempotency_retention",
 							"How long provconn_connect remembers an idempotency key.",
 							NULL,
@@ -36,6 +94,41 @@ provconn_settings_define(void)
 							   PGC_SUSET, GUC_SUPERUSER_ONLY,
 							   check_key_file, assign_key_file, NULL);
 	MarkGUCPrefixReserved("provconn");
+}
+
+int64
+provconn_settings_backoff_base(void)
+{
+	return backoff_base * INT64CONST(1000);
+}
+
+int64
+provconn_settings_backoff_cap(void)
+{
+	return backoff_cap * INT64CONST(1000);
+}
+
+ProvconnBreakerRules
+provconn_settings_breaker(void)
+{
+	ProvconnBreakerRules rules;
+
+	rules.threshold = breaker_threshold;
+	rules.interval = breaker_interval * INT64CONST(1000);
+	rules.limit = breaker_limit;
+	return rules;
+}
+
+int64
+provconn_settings_give_up_after(void)
+{
+	return give_up_after * INT64CONST(1000);
+}
+
+int
+provconn_settings_give_up_failures(void)
+{
+	return give_up_failures;
 }
 
 int

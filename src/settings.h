@@ -6,8 +6,21 @@
 
 #include "postgres.h"
 
+#include "breaker.h"
+
 /* Defines the settings; called once, from _PG_init. */
 extern void provconn_settings_define(void);
+
+/* The least and the most time between a failure and the next attempt, microseconds. */
+extern int64 provconn_settings_backoff_base(void);
+extern int64 provconn_settings_backoff_cap(void);
+
+/* When claims of a provider are held back. */
+extern ProvconnBreakerRules provconn_settings_breaker(void);
+
+/* How long, in microseconds, and how often a connection fails until it is given up. */
+extern int64 provconn_settings_give_up_after(void);
+extern int	provconn_settings_give_up_failures(void);
 
 /* How long an idempotency key is kept, in seconds. */
 extern int	provconn_settings_idempotency_retention(void);

@@ -34,6 +34,7 @@
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
+#include "utils/plancache.h"
 #include "utils/snapmgr.h"
 
 #include "compat.h"
@@ -57,9 +58,11 @@ static void fill_defaults(EState *estate, Relation rel, TupleTableSlot *slot,
 						  const ProvconnTable *table, const AttrNumber *attnums);
 static bool find_tid(Relation rel, ProvconnTable *table, const Datum *keys,
 					 Snapshot snapshot, ItemPointer tid);
-static bool lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot);
+static bool lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, bool skip,
+					 TupleTableSlot *slot);
 static void begin_write(RowWriter *writer, Relation rel, Bitmapset *updated);
 static void end_write(RowWriter *writer);
+static bool has_generic_plan(SPIPlanPtr plan);
 static void override_setting(const char *name, const char *value);
 static RegProcedure equality_of(Oid type);
 static void forget_relation(Datum arg, Oid relid);
@@ -110,7 +113,8 @@ provconn_store_leave(const ProvconnIdentity *saved)
 }
 
 bool
-provconn_store_find(ProvconnTable *table, const Datum *keys, bool lock, ProvconnRow *row)
+provconn_store_find(ProvconnTable *table, const Datum *keys, ProvconnLock lock,
+					ProvconnRow *row)
 {
 	Relation	rel;
 	TupleTableSlot *slot;
@@ -119,7 +123,8 @@ provconn_store_find(ProvconnTable *table, const Datum *keys, bool lock, Provconn
 	bool		found;
 
 	resolve_table(table);
-	rel = table_open(table->relid, lock ? RowExclusiveLock : AccessShareLock);
+	rel = table_open(table->relid,
+					 lock != PROVCONN_LOCK_NONE ? RowExclusiveLock : AccessShareLock);
 	/* The lock may have brought news of an ALTER TABLE. */
 	resolve_table(table);
 
@@ -128,7 +133,8 @@ provconn_store_find(ProvconnTable *table, const Datum *keys, bool lock, Provconn
 	slot = table_slot_create(rel, NULL);
 	found = find_tid(rel, table, keys, snapshot, &tid);
 	if (found)
-		found = lock ? lock_row(rel, &tid, snapshot, slot) :
+		found = lock != PROVCONN_LOCK_NONE ?
+			lock_row(rel, &tid, snapshot, lock == PROVCONN_LOCK_SKIP, slot) :
 			table_tuple_fetch_row_version(rel, &tid, snapshot, slot);
 	UnregisterSnapshot(snapshot);
 
@@ -301,12 +307,22 @@ provconn_store_run(ProvconnTable *table, ProvconnStatement *statement,
 	}
 	if (statement->plan == NULL)
 	{
-		SPIPlanPtr	plan = SPI_prepare(statement->sql, statement->nargs, statement->types);
+		SPIPlanPtr	plan = SPI_prepare_cursor(statement->sql, statement->nargs, statement->types,
+											  statement->by_index ? CURSOR_OPT_GENERIC_PLAN : 0);
 
 		if (plan == NULL || SPI_keepplan(plan) != 0)
 			elog(ERROR, "could not prepare a statement: %s",
 				 SPI_result_code_string(SPI_result));
 		statement->plan = plan;
+	}
+	if (statement->by_index && !has_generic_plan(statement->plan))
+	{
+		/* Statistics come late to a queue; its index is always right. */
+		if (saved.settings == 0)
+			saved.settings = NewGUCNestLevel();
+		override_setting("enable_bitmapscan", "off");
+		override_setting("enable_indexscan", "on");
+		override_setting("enable_seqscan", "off");
 	}
 
 	statement->running++;
@@ -482,13 +498,13 @@ find_tid(Relation rel, ProvconnTable *table, const Datum *keys, Snapshot snapsho
 }
 
 static bool
-lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, bool skip, TupleTableSlot *slot)
 {
 	TM_FailureData failure;
 	TM_Result	result;
 
 	result = table_tuple_lock(rel, tid, snapshot, slot, GetCurrentCommandId(true),
-							  LockTupleNoKeyExclusive, LockWaitBlock,
+							  LockTupleNoKeyExclusive, skip ? LockWaitSkip : LockWaitBlock,
 							  IsolationUsesXactSnapshot() ? 0 : TUPLE_LOCK_FLAG_FIND_LAST_VERSION,
 							  &failure);
 	switch (result)
@@ -498,10 +514,14 @@ lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
 		case TM_SelfModified:
 			provconn_fault_raise(PROVCONN_FAULT_MODIFIED_BY_OWN_COMMAND);
 		case TM_Deleted:
-			if (!IsolationUsesXactSnapshot())
+			if (skip || !IsolationUsesXactSnapshot())
 				return false;
 			provconn_fault_raise(PROVCONN_FAULT_CONCURRENT_UPDATE);
+		case TM_WouldBlock:
+			return false;
 		case TM_Updated:
+			if (skip)
+				return false;
 			provconn_fault_raise(PROVCONN_FAULT_CONCURRENT_UPDATE);
 		default:
 			elog(ERROR, "unexpected result %d of locking a row", (int) result);
@@ -535,6 +555,17 @@ end_write(RowWriter *writer)
 	ExecCloseIndices(writer->target);
 	ExecResetTupleTable(writer->estate->es_tupleTable, false);
 	FreeExecutorState(writer->estate);
+}
+
+/* Whether the plan stands, as far as is known; if not, running it makes one. */
+static bool
+has_generic_plan(SPIPlanPtr plan)
+{
+	CachedPlanSource *source;
+
+	AcceptInvalidationMessages();
+	source = linitial(SPI_plan_get_plan_sources(plan));
+	return source->is_valid && source->gplan != NULL && source->gplan->is_valid;
 }
 
 static void

@@ -70,8 +70,9 @@ typedef struct ProvconnStatement
 	const char *sql;
 	int			nargs;
 	Oid			types[PROVCONN_MAX_PARAMETERS];
+	bool		by_index; /* one plan for all values, which scans no table whole */
 	SPIPlanPtr	plan;
-	int			running;		/* calls that are executing the plan */
+	int			running; /* calls that are executing the plan */
 } ProvconnStatement;
 
 typedef struct ProvconnIdentity
@@ -98,13 +99,20 @@ extern AttrNumber provconn_store_attnum(ProvconnTable *table, int column);
 extern void provconn_store_enter(ProvconnTable *table, ProvconnIdentity *saved);
 extern void provconn_store_leave(const ProvconnIdentity *saved);
 
+typedef enum ProvconnLock
+{
+	PROVCONN_LOCK_NONE,
+	PROVCONN_LOCK_WAIT, /* for other writers, and see what they left */
+	PROVCONN_LOCK_SKIP  /* a row that another session has or had meanwhile is not found */
+} ProvconnLock;
+
 /*
  * Finds a row by its whole primary key, as of now (or, above READ COMMITTED, as
- * of the transaction's snapshot), and with lock takes a row lock that waits for
- * other writers and sees what they left.  Above READ COMMITTED a row changed
- * meanwhile is error 40001.  Where it returns false nothing is left open.
+ * of the transaction's snapshot), and locks it as asked.  Where that waited, a
+ * row changed meanwhile is error 40001 above READ COMMITTED.  Where it returns
+ * false nothing is left open.
  */
-extern bool provconn_store_find(ProvconnTable *table, const Datum *keys, bool lock,
+extern bool provconn_store_find(ProvconnTable *table, const Datum *keys, ProvconnLock lock,
 								ProvconnRow *row);
 extern Datum provconn_store_get(ProvconnRow *row, int column, bool *isnull);
 extern void provconn_store_close(ProvconnRow *row);

@@ -1,5 +1,5 @@
 /*
- * trigger.c (layer 7): the guards of the tables and the writer of the audit.
+ * trigger.c (layer 8): the guards of the tables and the writer of the audit.
  *
  * All of them are ENABLE ALWAYS and fire for everybody, superusers and replica
  * roles included.  They stand aside where the rows are a copy of what was
@@ -9,11 +9,14 @@
  *
  * The guard of a connection runs BEFORE the row is written and fixes the id,
  * time and number of its audit row into it; the AFTER trigger writes exactly
- * that row, told by the command's frame what to say beside it.
+ * that row, told by the command's frame what to say beside it.  It also keeps
+ * the row's place in the refresh queue.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -32,6 +35,7 @@
 #include "compat.h"
 #include "connection.h"
 #include "fault.h"
+#include "health.h"
 #include "lifecycle.h"
 #include "provider.h"
 #include "shard.h"
@@ -40,6 +44,7 @@
 PG_FUNCTION_INFO_V1(provconn_guard_connection);
 PG_FUNCTION_INFO_V1(provconn_audit_connection);
 PG_FUNCTION_INFO_V1(provconn_guard_provider);
+PG_FUNCTION_INFO_V1(provconn_open_provider);
 PG_FUNCTION_INFO_V1(provconn_guard_data_key);
 PG_FUNCTION_INFO_V1(provconn_guard_audit);
 
@@ -52,6 +57,7 @@ typedef struct Version
 
 static TriggerData *trigger_data(FunctionCallInfo fcinfo);
 static void require_connection(TriggerData *data, bool fired_right);
+static _Noreturn void raise_misplaced(const char *table);
 static Datum let_pass(TriggerData *data, ProvconnFault fault, const char *what);
 static bool stands_aside(TriggerData *data);
 static Datum get_value(const Version *version, int column, bool *isnull);
@@ -62,8 +68,14 @@ static void guard_insert(const Version *fresh, bool direct);
 static void guard_update(const Version *old, const Version *fresh);
 static void guard_credential(const Version *old, const Version *fresh);
 static bool same_value(const Version *old, const Version *fresh, int column);
+static bool same_attribute(const Version *old, const Version *fresh, AttrNumber attnum);
 static HeapTuple stamp_tuple(const Version *old, const Version *fresh,
 							 const ProvconnAuditFrame *frame);
+static bool is_same_but_place(const Version *old, const Version *fresh);
+static bool is_same_place(const Version *old, const Version *fresh);
+static HeapTuple place_tuple(const Version *fresh);
+static void find_place(const Version *old, const Version *fresh, Datum *values, bool *nulls);
+static bool get_time(const Version *version, int column, TimestampTz *time);
 
 Datum
 provconn_guard_connection(PG_FUNCTION_ARGS)
@@ -86,6 +98,9 @@ provconn_guard_connection(PG_FUNCTION_ARGS)
 	if (frame == NULL && stands_aside(data))
 		return PointerGetDatum(fresh.tuple);
 
+	if (frame == NULL && old.tuple != NULL && is_same_but_place(&old, &fresh) &&
+		!is_same_place(&old, &fresh))
+		return PointerGetDatum(place_tuple(&fresh));
 	if (is_null(&fresh, CONNECTION_ID))
 		provconn_fault_raise(PROVCONN_FAULT_FORBIDDEN_CHANGE, "connection_id is null");
 	if (old.tuple != NULL)
@@ -118,8 +133,11 @@ provconn_audit_connection(PG_FUNCTION_ARGS)
 					   TRIGGER_FIRED_FOR_ROW(data->tg_event));
 	id = get_uuid(&fresh, CONNECTION_ID);
 	frame = provconn_audit_frame(&id);
-	if (frame == NULL && stands_aside(data))
+	if (frame == NULL && (stands_aside(data) || (update && is_same_but_place(&old, &fresh))))
 		return PointerGetDatum(NULL);
+	/* The guard did not see this change: it is disabled, or not the last trigger. */
+	if (update && same_value(&old, &fresh, CONNECTION_AUDIT_ID))
+		provconn_fault_raise(PROVCONN_FAULT_AUDIT_NOT_WRITTEN);
 
 	user_id = get_uuid(&fresh, CONNECTION_USER_ID);
 	provider_id = get_uuid(&fresh, CONNECTION_PROVIDER_ID);
@@ -134,7 +152,10 @@ provconn_audit_connection(PG_FUNCTION_ARGS)
 	else if (provconn_provider_find(&provider_id, &provider))
 		entry.provider_slug = provider.slug;
 	if (frame != NULL)
+	{
 		entry.reason = frame->reason;
+		entry.error_code = frame->error_code;
+	}
 	entry.old_status = update ? get_status(&old) : PROVCONN_STATUS_NONE;
 	entry.new_status = get_status(&fresh);
 	entry.has_version = true;
@@ -155,6 +176,30 @@ Datum
 provconn_guard_provider(PG_FUNCTION_ARGS)
 {
 	return let_pass(trigger_data(fcinfo), PROVCONN_FAULT_UNDELETABLE, "provider");
+}
+
+/* AFTER INSERT: a provider gets its circuit breaker, however it came here. */
+Datum
+provconn_open_provider(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo);
+	TupleDesc	tupdesc = RelationGetDescr(data->tg_relation);
+	int			attnum = SPI_fnumber(tupdesc, "provider_id");
+	ProvconnUuid id;
+	bool		isnull;
+	Datum		value;
+
+	if (!TRIGGER_FIRED_AFTER(data->tg_event) || !TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(data->tg_event) ||
+		attnum <= 0 || SPI_gettypeid(tupdesc, attnum) != UUIDOID)
+		raise_misplaced("provconn.provider");
+	value = heap_getattr(data->tg_trigtuple, attnum, tupdesc, &isnull);
+	if (!isnull)
+	{
+		memcpy(&id, DatumGetUUIDP(value), sizeof(id));
+		provconn_health_begin(&id);
+	}
+	return PointerGetDatum(NULL);
 }
 
 /* BEFORE UPDATE, DELETE and TRUNCATE of data keys: what they sealed would be lost. */
@@ -190,11 +235,17 @@ require_connection(TriggerData *data, bool fired_right)
 
 	if (!fired_right || TRIGGER_FIRED_FOR_ROW(data->tg_event) == truncate ||
 		RelationGetRelid(data->tg_relation) !=
-		provconn_store_relid(&provconn_connection_table))
-		ereport(ERROR,
-				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("this trigger function belongs to provconn.connection alone"),
-				 errhidestmt(true), errhidecontext(true)));
+			provconn_store_relid(&provconn_connection_table))
+		raise_misplaced("provconn.connection");
+}
+
+static void
+raise_misplaced(const char *table)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+			 errmsg("this trigger function belongs to %s alone", table),
+			 errhidestmt(true), errhidecontext(true)));
 }
 
 /* Raises the fault, but in a logical replication worker, which repeats a change. */
@@ -355,13 +406,17 @@ guard_credential(const Version *old, const Version *fresh)
 static bool
 same_value(const Version *old, const Version *fresh, int column)
 {
-	Form_pg_attribute attribute =
-		TupleDescAttr(fresh->tupdesc,
-					  provconn_store_attnum(&provconn_connection_table, column) - 1);
+	return same_attribute(old, fresh, provconn_store_attnum(&provconn_connection_table, column));
+}
+
+static bool
+same_attribute(const Version *old, const Version *fresh, AttrNumber attnum)
+{
+	Form_pg_attribute attribute = TupleDescAttr(fresh->tupdesc, attnum - 1);
 	bool		old_null;
 	bool		fresh_null;
-	Datum		old_value = get_value(old, column, &old_null);
-	Datum		fresh_value = get_value(fresh, column, &fresh_null);
+	Datum		old_value = heap_getattr(old->tuple, attnum, old->tupdesc, &old_null);
+	Datum		fresh_value = heap_getattr(fresh->tuple, attnum, fresh->tupdesc, &fresh_null);
 
 	if (old_null || fresh_null)
 		return old_null == fresh_null;
@@ -374,9 +429,9 @@ stamp_tuple(const Version *old, const Version *fresh, const ProvconnAuditFrame *
 {
 	ProvconnUuid id = get_uuid(fresh, CONNECTION_ID);
 	ProvconnAuditStamp stamp;
-	int			attnums[3];
-	Datum		values[3];
-	bool		nulls[3] = {false, false, false};
+	int			attnums[5];
+	Datum		values[5];
+	bool		nulls[5] = {false};
 	bool		isnull = true;
 	int64		seq = 0;
 
@@ -391,5 +446,111 @@ stamp_tuple(const Version *old, const Version *fresh, const ProvconnAuditFrame *
 	values[1] = Int64GetDatum(isnull ? 1 : seq + 1);
 	attnums[2] = provconn_store_attnum(&provconn_connection_table, CONNECTION_AUDIT_AT);
 	values[2] = TimestampTzGetDatum(stamp.occurred_at);
-	return heap_modify_tuple_by_cols(fresh->tuple, fresh->tupdesc, 3, attnums, values, nulls);
+	attnums[3] = provconn_store_attnum(&provconn_connection_table, CONNECTION_HELD_UNTIL);
+	attnums[4] = provconn_store_attnum(&provconn_connection_table, CONNECTION_DUE_AT);
+	find_place(old, fresh, &values[3], &nulls[3]);
+	return heap_modify_tuple_by_cols(fresh->tuple, fresh->tupdesc, 5, attnums, values, nulls);
+}
+
+/*
+ * Whether the rows differ in their place in the queue at most.  That place
+ * follows from the other columns, so it is no change of the connection.  An
+ * update that the guard has stamped differs in its audit_id.
+ */
+static bool
+is_same_but_place(const Version *old, const Version *fresh)
+{
+	AttrNumber	held_until = provconn_store_attnum(&provconn_connection_table,
+												   CONNECTION_HELD_UNTIL);
+	AttrNumber	due_at = provconn_store_attnum(&provconn_connection_table, CONNECTION_DUE_AT);
+
+	for (AttrNumber attnum = 1; attnum <= fresh->tupdesc->natts; attnum++)
+	{
+		if (attnum != held_until && attnum != due_at &&
+			!TupleDescAttr(fresh->tupdesc, attnum - 1)->attisdropped &&
+			!same_attribute(old, fresh, attnum))
+			return false;
+	}
+	return true;
+}
+
+static bool
+is_same_place(const Version *old, const Version *fresh)
+{
+	return same_value(old, fresh, CONNECTION_HELD_UNTIL) &&
+		same_value(old, fresh, CONNECTION_DUE_AT);
+}
+
+/* The row at its right place in the queue. */
+static HeapTuple
+place_tuple(const Version *fresh)
+{
+	int			attnums[2];
+	Datum		values[2];
+	bool		nulls[2];
+
+	attnums[0] = provconn_store_attnum(&provconn_connection_table, CONNECTION_HELD_UNTIL);
+	attnums[1] = provconn_store_attnum(&provconn_connection_table, CONNECTION_DUE_AT);
+	find_place(NULL, fresh, values, nulls);
+	return heap_modify_tuple_by_cols(fresh->tuple, fresh->tupdesc, 2, attnums, values, nulls);
+}
+
+/*
+ * Where in the queue a row belongs (see queue.c): held_until and due_at.  A row
+ * that is free before and after, and expires later than before, keeps its
+ * due_at, unless the update gives it another: the index of the queue need not
+ * change with every refresh.
+ */
+static void
+find_place(const Version *old, const Version *fresh, Datum *values, bool *nulls)
+{
+	ProvconnStatus status = get_status(fresh);
+	TimestampTz held_until;
+	TimestampTz due_at;
+	TimestampTz time = 0;
+	Datum		type;
+	bool		isnull;
+
+	nulls[0] = nulls[1] = false;
+	if (status != PROVCONN_STATUS_ACTIVE || !get_time(fresh, CONNECTION_EXPIRES_AT, &due_at))
+	{
+		/* Where those stand that were given up, for who counts them. */
+		nulls[0] = true;
+		nulls[1] = status != PROVCONN_STATUS_EXPIRED ||
+			!get_time(fresh, CONNECTION_FAILING_SINCE, &time);
+		values[0] = (Datum) 0;
+		values[1] = nulls[1] ? (Datum) 0 : TimestampTzGetDatum(time);
+		return;
+	}
+
+	type = get_value(fresh, CONNECTION_CREDENTIAL_TYPE, &isnull);
+	if (isnull || !provconn_credential_type_refreshes(provconn_catalog_credential_type(type)))
+		held_until = DT_NOEND;
+	else
+	{
+		held_until = DT_NOBEGIN;
+		if (get_time(fresh, CONNECTION_NEXT_ATTEMPT_AT, &time))
+			held_until = Max(held_until, time);
+		if (get_time(fresh, CONNECTION_LEASED_UNTIL, &time))
+			held_until = Max(held_until, time);
+		/* Direct SQL can lease for ever; that still is a lease. */
+		held_until = Min(held_until, DT_NOEND - 1);
+	}
+	if (old != NULL && is_same_place(old, fresh) &&
+		get_time(old, CONNECTION_HELD_UNTIL, &time) && time == held_until &&
+		get_time(old, CONNECTION_DUE_AT, &time) && time < due_at)
+		due_at = time;
+	values[0] = TimestampTzGetDatum(held_until);
+	values[1] = TimestampTzGetDatum(due_at);
+}
+
+static bool
+get_time(const Version *version, int column, TimestampTz *time)
+{
+	bool		isnull;
+	Datum		value = get_value(version, column, &isnull);
+
+	if (!isnull)
+		*time = DatumGetTimestampTz(value);
+	return !isnull;
 }

@@ -1,5 +1,5 @@
 /*
- * types.c (layer 7): the secret type's input, output and casts, and the
+ * types.c (layer 8): the secret type's input, output and casts, and the
  * constructors of credentials and commands.
  *
  * All of them are IMMUTABLE, so that the planner folds them and EXPLAIN shows a

@@ -11,6 +11,7 @@
 #include "cipher.h"
 #include "compat.h"
 #include "keyring.h"
+#include "secret.h"
 #include "vault.h"
 
 #define PURPOSE_LABEL "provconn.credential"
@@ -32,24 +33,44 @@ provconn_vault_seal(const ProvconnBinding *binding, ProvconnSpan secret)
 								describe_row(binding, key_id, associated), secret);
 }
 
-bool
-provconn_vault_open(const ProvconnBinding *binding, const bytea *sealed, ProvconnSpan *secret)
+ProvconnOpening *
+provconn_vault_check(const ProvconnBinding *binding, const bytea *sealed)
 {
 	char		purpose[PURPOSE_LENGTH];
 	unsigned char associated[PROVCONN_ENVELOPE_ASSOCIATED_MAX];
-	ProvconnEnvelope envelope;
+	ProvconnOpening *opening = provconn_secret_alloc(sizeof(ProvconnOpening));
+	int32		key_id;
 	const unsigned char *key;
 
 	if (!provconn_envelope_parse((const unsigned char *) VARDATA_ANY(sealed),
-								 VARSIZE_ANY_EXHDR(sealed), &envelope))
-		return false;
+								 VARSIZE_ANY_EXHDR(sealed), &opening->envelope))
+		return NULL;
 	/* An id that no key has may be a damaged one: that is one fault, not two. */
-	key = provconn_keyring_get(envelope.key_id);
-	if (key == NULL)
+	key_id = opening->envelope.key_id;
+	key = provconn_keyring_get(key_id);
+	if (key == NULL ||
+		!provconn_cipher_check(key, &opening->envelope,
+							   describe_purpose(binding, key_id, purpose),
+							   describe_row(binding, key_id, associated), opening->derived))
+		return NULL;
+	return opening;
+}
+
+void
+provconn_vault_decrypt(ProvconnOpening *opening, ProvconnSpan *secret)
+{
+	provconn_cipher_decrypt(opening->derived, &opening->envelope, secret);
+}
+
+bool
+provconn_vault_open(const ProvconnBinding *binding, const bytea *sealed, ProvconnSpan *secret)
+{
+	ProvconnOpening *opening = provconn_vault_check(binding, sealed);
+
+	if (opening == NULL)
 		return false;
-	return provconn_cipher_open(key, &envelope,
-								describe_purpose(binding, envelope.key_id, purpose),
-								describe_row(binding, envelope.key_id, associated), secret);
+	provconn_vault_decrypt(opening, secret);
+	return true;
 }
 
 static ProvconnSpan

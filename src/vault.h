@@ -6,10 +6,26 @@
 
 #include "postgres.h"
 
+#include "cipher.h"
 #include "envelope.h"
 
 /* Seals a secret with the current data key, in CurrentMemoryContext. */
 extern bytea *provconn_vault_seal(const ProvconnBinding *binding, ProvconnSpan secret);
+
+/* A credential that was found genuine, and is not open yet. */
+typedef struct ProvconnOpening
+{
+	ProvconnEnvelope envelope;
+	unsigned char derived[PROVCONN_CIPHER_DERIVED];
+} ProvconnOpening;
+
+/*
+ * The two halves of opening, for who has something to write in between.  The
+ * first returns NULL where provconn_vault_open() returns false; what it returns
+ * points into sealed and is wiped with CurrentMemoryContext.
+ */
+extern ProvconnOpening *provconn_vault_check(const ProvconnBinding *binding, const bytea *sealed);
+extern void provconn_vault_decrypt(ProvconnOpening *opening, ProvconnSpan *secret);
 
 /*
  * Opens a sealed credential; false when it was changed, or is not this row's.

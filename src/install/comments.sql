@@ -40,6 +40,19 @@ COMMENT ON COLUMN @extschema@.provconn_result.error_code IS 'why the command was
 COMMENT ON COLUMN @extschema@.provconn_result.message IS 'the refusal in words; null when the command was accepted';
 COMMENT ON COLUMN @extschema@.provconn_result.needs_user_action IS 'true: only the user can help, by authenticating with the provider again';
 
+COMMENT ON TYPE @extschema@.provconn_claimed IS 'result of provconn_claim_due: a connection to refresh, with its credential in the clear';
+COMMENT ON COLUMN @extschema@.provconn_claimed.connection_id IS 'connection to refresh';
+COMMENT ON COLUMN @extschema@.provconn_claimed.user_id IS 'its owner';
+COMMENT ON COLUMN @extschema@.provconn_claimed.provider_id IS 'its provider';
+COMMENT ON COLUMN @extschema@.provconn_claimed.provider_slug IS 'slug of the provider';
+COMMENT ON COLUMN @extschema@.provconn_claimed.secret IS 'the secret as bytes';
+COMMENT ON COLUMN @extschema@.provconn_claimed.secret_text IS 'the same as text; null where the bytes are no text of this database';
+COMMENT ON COLUMN @extschema@.provconn_claimed.credential_type IS 'kind of credentials';
+COMMENT ON COLUMN @extschema@.provconn_claimed.expires_at IS 'when they expire';
+COMMENT ON COLUMN @extschema@.provconn_claimed.version IS 'version of the credential';
+COMMENT ON COLUMN @extschema@.provconn_claimed.attempt IS '1, or one more than the attempts that failed in a row';
+COMMENT ON COLUMN @extschema@.provconn_claimed.lease IS 'for provconn_refresh, provconn_report_failure or provconn_release';
+COMMENT ON COLUMN @extschema@.provconn_claimed.leased_until IS 'when others may claim the connection';
 COMMENT ON TYPE @extschema@.provconn_revealed IS 'result of provconn_reveal: a credential in the clear, or why not';
 COMMENT ON COLUMN @extschema@.provconn_revealed.ok IS 'true: revealed; false: refused';
 COMMENT ON COLUMN @extschema@.provconn_revealed.connection_id IS 'connection concerned';
@@ -98,6 +111,30 @@ COMMENT ON FUNCTION @extschema@.provconn_disconnect(@extschema@.provconn_disconn
     IS 'ends a connection for good and erases its credentials';
 COMMENT ON FUNCTION @extschema@.provconn_reveal(uuid, uuid, text)
     IS 'opens the credentials of an active connection for its owner; every call is audited';
+COMMENT ON FUNCTION @extschema@.provconn_reauthenticate(uuid, uuid, @extschema@.provconn_credentials)
+    IS 'gives an expired, revoked or failed connection new credentials';
+COMMENT ON FUNCTION @extschema@.provconn_mark_expired(uuid, text)
+    IS 'puts on record that an active connection needs its user; keeps the credentials';
+COMMENT ON FUNCTION @extschema@.provconn_mark_revoked(uuid, text)
+    IS 'puts on record that the provider withdrew its consent; keeps the credentials';
+COMMENT ON FUNCTION @extschema@.provconn_mark_failed(uuid, text)
+    IS 'puts on record that a pending connection was not completed';
+COMMENT ON FUNCTION @extschema@.provconn_record_sync(uuid)
+    IS 'notes that data was fetched from the provider just now';
+COMMENT ON FUNCTION @extschema@.provconn_rename(uuid, uuid, text)
+    IS 'gives a connection another alias; null: none';
+COMMENT ON FUNCTION @extschema@.provconn_set_metadata(uuid, uuid, jsonb)
+    IS 'replaces the metadata of a connection, a JSON object of at most 16 kB';
+COMMENT ON FUNCTION @extschema@.provconn_claim_due(text, interval, integer, interval)
+    IS 'leases connections to a worker that are due for a refresh, and reveals their credentials';
+COMMENT ON FUNCTION @extschema@.provconn_report_failure(uuid, uuid, text, boolean)
+    IS 'ends a lease: the refresh failed, for now or for good';
+COMMENT ON FUNCTION @extschema@.provconn_release(uuid, uuid)
+    IS 'ends a lease: nothing was tried';
+COMMENT ON FUNCTION @extschema@.provconn_expire_overdue(interval, integer)
+    IS 'moves active connections whose credentials have expired to expired; returns how many';
+COMMENT ON FUNCTION @extschema@.provconn_reset_provider(uuid)
+    IS 'closes the circuit breaker of a provider';
 COMMENT ON FUNCTION @extschema@.provconn_unwrap(@extschema@.provconn_result)
     IS 'returns an accepted result and raises a refused one as an error';
 
@@ -180,6 +217,9 @@ COMMENT ON COLUMN provconn.connection.connected_at IS 'when the connection first
 COMMENT ON COLUMN provconn.connection.last_sync_at IS 'when it was last used to fetch data';
 COMMENT ON COLUMN provconn.connection.created_at IS 'when the row was made';
 COMMENT ON COLUMN provconn.connection.updated_at IS 'when the row was changed last';
+COMMENT ON COLUMN provconn.connection.failing_since IS 'when the first of those refreshes failed';
+COMMENT ON COLUMN provconn.connection.held_until IS 'place in the queue (kept by a trigger): free (-infinity), held until then, never refreshed (infinity)';
+COMMENT ON COLUMN provconn.connection.due_at IS 'place in the queue (kept by a trigger): expires_at or earlier; if given up, when failing began';
 COMMENT ON COLUMN provconn.connection.next_attempt_at IS 'not to be refreshed before; null: any time';
 COMMENT ON COLUMN provconn.connection.leased_until IS 'end of the lease';
 COMMENT ON COLUMN provconn.connection.lease IS 'id of the lease of the worker that refreshes it; null: none';
@@ -305,3 +345,27 @@ COMMENT ON VIEW @extschema@.provconn_transitions IS 'the state machine: which co
 COMMENT ON COLUMN @extschema@.provconn_transitions.from_status IS 'state before; null: no connection yet';
 COMMENT ON COLUMN @extschema@.provconn_transitions.command IS 'command, without its prefix';
 COMMENT ON COLUMN @extschema@.provconn_transitions.to_status IS 'state after';
+
+COMMENT ON VIEW @extschema@.provconn_stats IS 'connections by provider and status, and how the refresh queue does';
+COMMENT ON COLUMN @extschema@.provconn_stats.provider_id IS 'provider';
+COMMENT ON COLUMN @extschema@.provconn_stats.provider_slug IS 'slug of the provider';
+COMMENT ON COLUMN @extschema@.provconn_stats.status IS 'state; what follows concerns active connections, given_up expired ones';
+COMMENT ON COLUMN @extschema@.provconn_stats.connections IS 'connections of that provider in that state';
+COMMENT ON COLUMN @extschema@.provconn_stats.due IS 'what provconn_claim_due with its defaults would find now';
+COMMENT ON COLUMN @extschema@.provconn_stats.overdue IS 'whose credentials have expired';
+COMMENT ON COLUMN @extschema@.provconn_stats.leased IS 'in the hands of workers';
+COMMENT ON COLUMN @extschema@.provconn_stats.leases_expired IS 'whose worker did not report in time';
+COMMENT ON COLUMN @extschema@.provconn_stats.failing IS 'whose last refresh failed';
+COMMENT ON COLUMN @extschema@.provconn_stats.given_up IS 'expired while their refreshes failed: for good, too often, or overdue';
+COMMENT ON COLUMN @extschema@.provconn_stats.oldest_due IS 'earliest expiry among those due';
+COMMENT ON COLUMN @extschema@.provconn_stats.breaker IS 'circuit breaker of the provider: closed, open or half_open';
+COMMENT ON COLUMN @extschema@.provconn_stats.breaker_opened_at IS 'since when it is not closed';
+COMMENT ON TABLE provconn.provider_health IS 'circuit breakers of the providers, of this server alone';
+COMMENT ON COLUMN provconn.provider_health.provider_id IS 'provider';
+COMMENT ON COLUMN provconn.provider_health.failures IS 'failures in a row that count against the provider';
+COMMENT ON COLUMN provconn.provider_health.allowance IS 'connections to claim per step; 1: open, null: closed, without limit';
+COMMENT ON COLUMN provconn.provider_health.taken IS 'how much of the allowance of this step is used up';
+COMMENT ON COLUMN provconn.provider_health.opened_at IS 'since when it is not closed';
+COMMENT ON COLUMN provconn.provider_health.next_claim_at IS 'open: no probe before; half open: end of the step';
+COMMENT ON FUNCTION provconn.open_provider() IS 'trigger: gives a new provider its circuit breaker';
+COMMENT ON TRIGGER provconn_open ON provconn.provider IS 'gives a new provider its circuit breaker';

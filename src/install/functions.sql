@@ -82,6 +82,73 @@ RETURNS @extschema@.provconn_revealed LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MO
 CREATE FUNCTION @extschema@.provconn_unwrap(result @extschema@.provconn_result)
 RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME';
 
+-- The rest of a connection's life.
+
+CREATE FUNCTION @extschema@.provconn_reauthenticate(
+    user_id uuid,
+    connection_id uuid,
+    credentials @extschema@.provconn_credentials)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_mark_expired(
+    connection_id uuid,
+    reason text DEFAULT NULL)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_mark_revoked(
+    connection_id uuid,
+    reason text DEFAULT NULL)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_mark_failed(
+    connection_id uuid,
+    reason text DEFAULT NULL)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_record_sync(connection_id uuid)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_rename(
+    user_id uuid,
+    connection_id uuid,
+    alias text)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_set_metadata(
+    user_id uuid,
+    connection_id uuid,
+    metadata jsonb)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+-- The refresh queue.
+
+CREATE FUNCTION @extschema@.provconn_claim_due(
+    worker text,
+    within interval DEFAULT '5 minutes',
+    max_connections integer DEFAULT 100,
+    lease_for interval DEFAULT '2 minutes')
+RETURNS SETOF @extschema@.provconn_claimed LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100 AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_report_failure(
+    connection_id uuid,
+    lease uuid,
+    reason text,
+    permanent boolean DEFAULT false)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_release(
+    connection_id uuid,
+    lease uuid)
+RETURNS @extschema@.provconn_result LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_expire_overdue(
+    grace interval DEFAULT '0',
+    max_connections integer DEFAULT 1000)
+RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_reset_provider(provider_id uuid)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
 -- Providers.
 
 CREATE FUNCTION @extschema@.provconn_register_provider(

@@ -23,7 +23,8 @@ GRANT USAGE ON TYPE
     @extschema@.provconn_disconnect_command,
     @extschema@.provconn_refresh_command,
     @extschema@.provconn_result,
-    @extschema@.provconn_revealed
+    @extschema@.provconn_revealed,
+    @extschema@.provconn_claimed
 TO PUBLIC;
 
 INSERT INTO provconn.capability (capability, object_name, is_function) VALUES
@@ -43,17 +44,32 @@ INSERT INTO provconn.capability (capability, object_name, is_function) VALUES
     ('application', 'provconn_refresh', true),
     ('application', 'provconn_refresh_batch', true),
     ('application', 'provconn_initiate', true),
+    ('application', 'provconn_reauthenticate', true),
+    ('application', 'provconn_mark_expired', true),
+    ('application', 'provconn_mark_revoked', true),
+    ('application', 'provconn_mark_failed', true),
+    ('application', 'provconn_record_sync', true),
+    ('application', 'provconn_rename', true),
+    ('application', 'provconn_set_metadata', true),
     ('application', 'provconn_list_transitions', true),
     ('application', 'provconn_connections', false),
     ('application', 'provconn_providers', false),
+    ('application', 'provconn_stats', false),
     ('application', 'provconn_transitions', false),
     ('secrets', 'provconn_reveal', true),
     ('worker', 'provconn_refresh', true),
     ('worker', 'provconn_refresh_batch', true),
+    ('worker', 'provconn_claim_due', true),
+    ('worker', 'provconn_report_failure', true),
+    ('worker', 'provconn_release', true),
+    ('worker', 'provconn_expire_overdue', true),
     ('reader', 'provconn_list_transitions', true),
     ('reader', 'provconn_connections', false),
     ('reader', 'provconn_providers', false),
+    ('reader', 'provconn_stats', false),
     ('reader', 'provconn_transitions', false),
     ('auditor', 'provconn_audit_log', false),
     ('operator', 'provconn_register_provider', true),
-    ('operator', 'provconn_set_provider_active', true);
+    ('operator', 'provconn_set_provider_active', true),
+    ('operator', 'provconn_reset_provider', true),
+    ('operator', 'provconn_expire_overdue', true);

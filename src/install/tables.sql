@@ -21,6 +21,17 @@ CREATE TABLE provconn.provider (
     CONSTRAINT provider_slug_check CHECK (slug OPERATOR(pg_catalog.~) '^[a-z0-9_-]{1,50}$')
 );
 
+-- Circuit breakers: of this server alone, so neither dumped nor replicated.
+CREATE TABLE provconn.provider_health (
+    provider_id uuid NOT NULL,
+    failures integer NOT NULL DEFAULT 0,
+    allowance integer,
+    taken integer NOT NULL DEFAULT 0,
+    opened_at timestamptz,
+    next_claim_at timestamptz,
+    CONSTRAINT provider_health_pkey PRIMARY KEY (provider_id)
+) WITH (fillfactor = 50);
+
 CREATE TABLE provconn.data_key (
     key_id integer NOT NULL,
     master_key_id integer NOT NULL,
@@ -46,8 +57,11 @@ CREATE TABLE provconn.connection (
     last_sync_at timestamptz,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
+    failing_since timestamptz,
     next_attempt_at timestamptz,
     leased_until timestamptz,
+    held_until timestamptz,
+    due_at timestamptz,
     lease uuid,
     audit_id uuid NOT NULL,
     audit_at timestamptz NOT NULL,
@@ -65,7 +79,11 @@ CREATE TABLE provconn.connection (
 ALTER TABLE provconn.connection ALTER COLUMN credential SET STORAGE EXTERNAL;
 
 CREATE INDEX connection_id_idx ON provconn.connection (connection_id);
-CREATE INDEX connection_user_idx ON provconn.connection (user_id, provider_id);
+CREATE INDEX connection_user_idx ON provconn.connection (user_id, provider_id, status);
+
+-- The refresh queue: see src/queue.c.  No refresh changes it but that of a
+-- connection which was leased or failing.
+CREATE INDEX connection_queue_idx ON provconn.connection (provider_id, held_until, due_at);
 
 CREATE TABLE provconn.idempotency (
     shard_key integer NOT NULL,

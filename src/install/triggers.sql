@@ -7,6 +7,9 @@ RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_audit_connection';
 CREATE FUNCTION provconn.guard_provider()
 RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_provider';
 
+CREATE FUNCTION provconn.open_provider()
+RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_open_provider';
+
 CREATE FUNCTION provconn.guard_data_key()
 RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_data_key';
 
@@ -26,6 +29,9 @@ CREATE TRIGGER provconn_guard BEFORE DELETE OR UPDATE OF provider_id ON provconn
 CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.provider
     FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_provider();
 
+CREATE TRIGGER provconn_open AFTER INSERT ON provconn.provider
+    FOR EACH ROW EXECUTE FUNCTION provconn.open_provider();
+
 CREATE TRIGGER provconn_guard BEFORE DELETE OR UPDATE ON provconn.data_key
     FOR EACH ROW EXECUTE FUNCTION provconn.guard_data_key();
 CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.data_key
@@ -41,6 +47,7 @@ ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER provconn_no_truncate;
 ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER provconn_audit;
 ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_guard;
 ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_no_truncate;
+ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_open;
 ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_guard;
 ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_no_truncate;
 ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_guard;

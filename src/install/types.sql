@@ -100,3 +100,18 @@ CREATE TYPE @extschema@.provconn_revealed AS (
     error_code text,
     message text
 );
+
+CREATE TYPE @extschema@.provconn_claimed AS (
+    connection_id uuid,
+    user_id uuid,
+    provider_id uuid,
+    provider_slug text,
+    secret bytea,
+    secret_text text,
+    credential_type @extschema@.provconn_credential_type,
+    expires_at timestamptz,
+    version integer,
+    attempt integer,
+    lease uuid,
+    leased_until timestamptz
+);

@@ -75,3 +75,61 @@ FROM provconn.audit;
 
 CREATE VIEW @extschema@.provconn_transitions AS
 SELECT from_status, command, to_status FROM @extschema@.provconn_list_transitions();
+
+-- What is counted in the queue is found by its index; see doc/operations.md
+-- for what a look at this view costs.
+CREATE VIEW @extschema@.provconn_stats AS
+SELECT n.provider_id,
+       p.slug AS provider_slug,
+       n.status,
+       n.connections,
+       COALESCE(q.due, 0) AS due,
+       COALESCE(q.overdue, 0) AS overdue,
+       COALESCE(q.leased, 0) AS leased,
+       COALESCE(q.leases_expired, 0) AS leases_expired,
+       COALESCE(q.failing, 0) AS failing,
+       CASE WHEN n.status OPERATOR(pg_catalog.=) 'expired' THEN (
+           SELECT pg_catalog.count(*) FROM provconn.connection AS g
+           WHERE g.provider_id OPERATOR(pg_catalog.=) n.provider_id
+             AND g.held_until IS NULL AND g.due_at IS NOT NULL) ELSE 0 END AS given_up,
+       q.oldest_due,
+       CASE WHEN h.allowance IS NULL THEN 'closed'
+            WHEN h.allowance OPERATOR(pg_catalog.=) 1 THEN 'open'
+            ELSE 'half_open' END AS breaker,
+       h.opened_at AS breaker_opened_at
+FROM (SELECT c.provider_id, c.status, pg_catalog.count(*) AS connections
+      FROM provconn.connection AS c GROUP BY c.provider_id, c.status) AS n
+LEFT JOIN provconn.provider AS p ON p.provider_id OPERATOR(pg_catalog.=) n.provider_id
+LEFT JOIN provconn.provider_health AS h ON h.provider_id OPERATOR(pg_catalog.=) n.provider_id
+LEFT JOIN LATERAL (
+    SELECT pg_catalog.count(*) FILTER (WHERE w.is_due) AS due,
+           pg_catalog.count(*) FILTER (WHERE w.expires_at OPERATOR(pg_catalog.<=) pg_catalog.now()) AS overdue,
+           pg_catalog.count(*) FILTER (WHERE w.leased_until OPERATOR(pg_catalog.>) pg_catalog.now()) AS leased,
+           pg_catalog.count(*) FILTER (WHERE w.leased_until OPERATOR(pg_catalog.<=) pg_catalog.now()) AS leases_expired,
+           pg_catalog.count(*) FILTER (WHERE w.failure_count OPERATOR(pg_catalog.>) 0) AS failing,
+           pg_catalog.min(w.expires_at) FILTER (WHERE w.is_due) AS oldest_due
+    FROM (
+        SELECT f.expires_at, f.leased_until, f.failure_count,
+               f.expires_at OPERATOR(pg_catalog.<=)
+                   (pg_catalog.now() OPERATOR(pg_catalog.+) '5 minutes'::pg_catalog.interval) AS is_due
+        FROM provconn.connection AS f
+        WHERE f.provider_id OPERATOR(pg_catalog.=) n.provider_id
+          AND f.held_until OPERATOR(pg_catalog.=) '-infinity'
+          AND f.due_at OPERATOR(pg_catalog.<=)
+              (pg_catalog.now() OPERATOR(pg_catalog.+) '5 minutes'::pg_catalog.interval)
+        UNION ALL
+        SELECT f.expires_at, f.leased_until, f.failure_count,
+               f.held_until OPERATOR(pg_catalog.<=) pg_catalog.now() AND f.expires_at OPERATOR(pg_catalog.<=)
+                   (pg_catalog.now() OPERATOR(pg_catalog.+) '5 minutes'::pg_catalog.interval)
+        FROM provconn.connection AS f
+        WHERE f.provider_id OPERATOR(pg_catalog.=) n.provider_id
+          AND f.held_until OPERATOR(pg_catalog.>) '-infinity'
+          AND f.held_until OPERATOR(pg_catalog.<) 'infinity'
+        UNION ALL
+        SELECT f.expires_at, NULL, 0, false
+        FROM provconn.connection AS f
+        WHERE f.provider_id OPERATOR(pg_catalog.=) n.provider_id
+          AND f.held_until OPERATOR(pg_catalog.=) 'infinity'
+          AND f.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()
+    ) AS w
+) AS q ON n.status OPERATOR(pg_catalog.=) 'active';

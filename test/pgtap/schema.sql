@@ -24,7 +24,7 @@ SELECT is((SELECT extrelocatable FROM pg_extension WHERE extname = 'provconn'), 
 SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'provconn'), '1.0', 'version is 1.0');
 
 SELECT tables_are('provconn',
-    ARRAY['audit', 'capability', 'connection', 'data_key', 'idempotency', 'provider', 'role_grant']
+    ARRAY['audit', 'capability', 'connection', 'data_key', 'idempotency', 'provider', 'provider_health', 'role_grant']
     || ARRAY(SELECT split_part(month::text, '.', 2) FROM months));
 SELECT views_are('provconn', '{}'::name[]);
 SELECT sequences_are('provconn', '{}'::name[], 'ids need no sequence');
@@ -71,6 +71,18 @@ SELECT is(pg_temp.attributes('provconn_revealed'::regclass),
           'credential_type provconn_credential_type', 'expires_at timestamp with time zone',
           'error_code text', 'message text'],
     'attributes of provconn_revealed');
+SELECT is(pg_temp.attributes('provconn_claimed'::regclass),
+    ARRAY['connection_id uuid', 'user_id uuid', 'provider_id uuid', 'provider_slug text', 'secret bytea',
+          'secret_text text', 'credential_type provconn_credential_type', 'expires_at timestamp with time zone',
+          'version integer', 'attempt integer', 'lease uuid', 'leased_until timestamp with time zone'],
+    'attributes of provconn_claimed');
+SELECT set_eq(
+    $$SELECT relname::text FROM pg_class JOIN pg_type ON typrelid = pg_class.oid
+      JOIN pg_depend AS d ON d.objid = pg_type.oid AND d.classid = 'pg_type'::regclass AND d.deptype = 'e'
+      WHERE relkind = 'c' AND d.refobjid = (SELECT oid FROM pg_extension WHERE extname = 'provconn')$$,
+    ARRAY['provconn_credentials', 'provconn_connect_command', 'provconn_disconnect_command',
+          'provconn_refresh_command', 'provconn_result', 'provconn_revealed', 'provconn_claimed'],
+    'composite types');
 
 -- Casts lead to the secret, none away from it.
 
@@ -94,6 +106,12 @@ INSERT INTO expected_column (tab, col, type, required) VALUES
     ('provider', 'is_active', 'boolean', true),
     ('provider', 'created_at', 'timestamp with time zone', true),
     ('provider', 'updated_at', 'timestamp with time zone', true),
+    ('provider_health', 'provider_id', 'uuid', true),
+    ('provider_health', 'failures', 'integer', true),
+    ('provider_health', 'allowance', 'integer', false),
+    ('provider_health', 'taken', 'integer', true),
+    ('provider_health', 'opened_at', 'timestamp with time zone', false),
+    ('provider_health', 'next_claim_at', 'timestamp with time zone', false),
     ('data_key', 'key_id', 'integer', true),
     ('data_key', 'master_key_id', 'integer', true),
     ('data_key', 'master_check', 'bytea', true),
@@ -114,8 +132,11 @@ INSERT INTO expected_column (tab, col, type, required) VALUES
     ('connection', 'last_sync_at', 'timestamp with time zone', false),
     ('connection', 'created_at', 'timestamp with time zone', true),
     ('connection', 'updated_at', 'timestamp with time zone', true),
+    ('connection', 'failing_since', 'timestamp with time zone', false),
     ('connection', 'next_attempt_at', 'timestamp with time zone', false),
     ('connection', 'leased_until', 'timestamp with time zone', false),
+    ('connection', 'held_until', 'timestamp with time zone', false),
+    ('connection', 'due_at', 'timestamp with time zone', false),
     ('connection', 'lease', 'uuid', false),
     ('connection', 'audit_id', 'uuid', true),
     ('connection', 'audit_at', 'timestamp with time zone', true),
@@ -188,6 +209,7 @@ SELECT is_empty($$ SELECT attrelid::regclass, attname FROM pg_attribute JOIN pg_
 
 SELECT col_is_pk('provconn', 'provider', 'provider_id', 'provider: key');
 SELECT col_is_unique('provconn', 'provider', 'slug', 'provider: slug is unique');
+SELECT col_is_pk('provconn', 'provider_health', 'provider_id', 'provider_health: key');
 SELECT col_is_pk('provconn', 'data_key', 'key_id', 'data_key: key');
 SELECT col_is_pk('provconn', 'connection', ARRAY['shard_key', 'connection_id'], 'connection: key');
 SELECT col_is_pk('provconn', 'idempotency', ARRAY['shard_key', 'user_id', 'idempotency_key'], 'idempotency: key');
@@ -232,7 +254,8 @@ WHERE i.indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'provconn'::r
   AND NOT i.indisunique;
 SELECT set_eq('other_indexes',
     $$VALUES ('connection_id_idx', 'CREATE INDEX connection_id_idx ON provconn.connection USING btree (connection_id)'),
-             ('connection_user_idx', 'CREATE INDEX connection_user_idx ON provconn.connection USING btree (user_id, provider_id)')$$,
+             ('connection_user_idx', 'CREATE INDEX connection_user_idx ON provconn.connection USING btree (user_id, provider_id, status)'),
+             ('connection_queue_idx', 'CREATE INDEX connection_queue_idx ON provconn.connection USING btree (provider_id, held_until, due_at)')$$,
     'indexes');
 SELECT is_empty($$ SELECT month FROM months WHERE NOT EXISTS (
                        SELECT FROM pg_index WHERE indrelid = months.oid
@@ -241,8 +264,35 @@ SELECT is_empty($$ SELECT month FROM months WHERE NOT EXISTS (
 SELECT is_empty($$ SELECT attname FROM pg_index
                    JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
                    WHERE indrelid = 'provconn.connection'::regclass
-                   AND attname NOT IN ('shard_key', 'connection_id', 'user_id', 'provider_id') $$,
-                'no index holds what a refresh changes, so its updates stay HOT');
+                   AND attname NOT IN ('shard_key', 'connection_id', 'user_id', 'provider_id', 'status', 'held_until', 'due_at') $$,
+                'no index holds what a refresh changes');
+
+-- So its updates stay HOT; held_until and due_at are moved by the queue alone.
+SELECT provconn_register_provider('tap', 'TAP', 'oauth2') AS provider \gset
+SELECT connection_id AS id FROM provconn_connect(provconn_connect_command(
+    '00000000-0000-0000-0000-000000000000', :'provider', 'tap', provconn_oauth2_credentials('a', 'r', now() + '1 day'))) \gset
+CREATE FUNCTION pg_temp.updates(OUT rows bigint, OUT hot bigint) LANGUAGE sql AS $$
+    SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_all_tables WHERE relid = 'provconn.connection'::regclass
+$$;
+CREATE FUNCTION pg_temp.is_hot(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    was record := pg_temp.updates();
+    is_now record;
+BEGIN
+    EXECUTE statement;
+    is_now := pg_temp.updates();
+    RETURN format('%s of %s', is_now.hot - was.hot, is_now.rows - was.rows);
+END
+$$;
+SELECT is(pg_temp.is_hot(format('SELECT provconn_unwrap(' || call || ')', :'id')), hot, what)
+FROM (VALUES
+    ('provconn_refresh(provconn_refresh_command(%L, provconn_oauth2_credentials(''a'', ''r'', now() + ''2 days'')))', '1 of 1',
+     'a refresh to a later expiry is HOT'),
+    ('provconn_record_sync(%L)', '1 of 1', 'a sync is HOT'),
+    ('provconn_rename(''00000000-0000-0000-0000-000000000000'', %L, ''x'')', '1 of 1', 'a rename is HOT'),
+    ('provconn_refresh(provconn_refresh_command(%L, provconn_oauth2_credentials(''a'', ''r'', now() + ''1 hour'')))', '0 of 1',
+     'a refresh to an earlier expiry is not'),
+    ('provconn_mark_expired(%L)', '0 of 1', 'nor is what changes the status')) AS v (call, hot, what);
 
 -- The audit's partitions.
 
@@ -286,6 +336,7 @@ SELECT set_eq(
       ('provconn.connection', 'provconn_audit', 'provconn.audit_connection', 'AFTER INSERT UPDATE ROW'),
       ('provconn.provider', 'provconn_guard', 'provconn.guard_provider', 'BEFORE DELETE UPDATE ROW'),
       ('provconn.provider', 'provconn_no_truncate', 'provconn.guard_provider', 'BEFORE TRUNCATE STATEMENT'),
+      ('provconn.provider', 'provconn_open', 'provconn.open_provider', 'AFTER INSERT ROW'),
       ('provconn.audit', 'provconn_audit_guard', 'provconn.guard_audit', 'BEFORE DELETE UPDATE ROW'),
       ('provconn.data_key', 'provconn_guard', 'provconn.guard_data_key', 'BEFORE DELETE UPDATE ROW'),
       ('provconn.data_key', 'provconn_no_truncate', 'provconn.guard_data_key', 'BEFORE TRUNCATE STATEMENT'),
@@ -328,10 +379,16 @@ SELECT is(pg_temp.attributes('provconn_providers'::regclass), ARRAY[
 SELECT is(pg_temp.attributes('provconn_transitions'::regclass), ARRAY[
     'from_status provconn_status', 'command text', 'to_status provconn_status'],
     'columns of provconn_transitions');
+SELECT is(pg_temp.attributes('provconn_stats'::regclass), ARRAY[
+    'provider_id uuid', 'provider_slug text', 'status provconn_status', 'connections bigint', 'due bigint',
+    'overdue bigint', 'leased bigint', 'leases_expired bigint', 'failing bigint', 'given_up bigint',
+    'oldest_due timestamp with time zone', 'breaker text', 'breaker_opened_at timestamp with time zone'],
+    'columns of provconn_stats');
 SELECT set_eq(
     $$SELECT relname::text FROM pg_class JOIN pg_depend ON objid = pg_class.oid AND classid = 'pg_class'::regclass
       WHERE deptype = 'e' AND relkind = 'v' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'provconn')$$,
-    ARRAY['provconn_connections', 'provconn_audit_log', 'provconn_providers', 'provconn_transitions'],
+    ARRAY['provconn_connections', 'provconn_audit_log', 'provconn_providers', 'provconn_transitions',
+          'provconn_stats'],
     'views');
 
 -- The ids of the shards, as published.

@@ -64,6 +64,28 @@ INSERT INTO expected VALUES
  'user_id uuid, connection_id uuid, purpose text DEFAULT NULL::text',
  'provconn_revealed', 'volatile parallel unsafe'),
 ('provconn_unwrap', 'result provconn_result', 'provconn_result', 'volatile parallel safe'),
+-- the rest of a connection's life
+('provconn_reauthenticate',
+ 'user_id uuid, connection_id uuid, credentials provconn_credentials',
+ 'provconn_result', 'volatile parallel unsafe'),
+('provconn_mark_expired', 'connection_id uuid, reason text DEFAULT NULL::text', 'provconn_result', 'volatile parallel unsafe'),
+('provconn_mark_revoked', 'connection_id uuid, reason text DEFAULT NULL::text', 'provconn_result', 'volatile parallel unsafe'),
+('provconn_mark_failed', 'connection_id uuid, reason text DEFAULT NULL::text', 'provconn_result', 'volatile parallel unsafe'),
+('provconn_record_sync', 'connection_id uuid', 'provconn_result', 'volatile parallel unsafe'),
+('provconn_rename', 'user_id uuid, connection_id uuid, alias text', 'provconn_result', 'volatile parallel unsafe'),
+('provconn_set_metadata', 'user_id uuid, connection_id uuid, metadata jsonb', 'provconn_result', 'volatile parallel unsafe'),
+-- the refresh queue
+('provconn_claim_due',
+ 'worker text, within interval DEFAULT ''00:05:00''::interval, max_connections integer DEFAULT 100, lease_for interval DEFAULT ''00:02:00''::interval',
+ 'SETOF provconn_claimed', 'volatile parallel unsafe'),
+('provconn_report_failure',
+ 'connection_id uuid, lease uuid, reason text, permanent boolean DEFAULT false',
+ 'provconn_result', 'volatile parallel unsafe'),
+('provconn_release', 'connection_id uuid, lease uuid', 'provconn_result', 'volatile parallel unsafe'),
+('provconn_expire_overdue',
+ 'grace interval DEFAULT ''00:00:00''::interval, max_connections integer DEFAULT 1000',
+ 'integer', 'volatile parallel unsafe'),
+('provconn_reset_provider', 'provider_id uuid', 'void', 'volatile parallel unsafe'),
 -- providers, states, shards, rights
 ('provconn_register_provider',
  'slug text, name text, credential_type provconn_credential_type, category text DEFAULT NULL::text, provider_id uuid DEFAULT NULL::uuid',
@@ -83,6 +105,7 @@ INSERT INTO expected VALUES
 ('provconn.audit_connection', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.guard_data_key', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.guard_provider', '', 'trigger', 'volatile parallel unsafe'),
+('provconn.open_provider', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.guard_audit', '', 'trigger', 'volatile parallel unsafe');
 
 CREATE TEMP VIEW actual AS
@@ -119,6 +142,24 @@ SELECT is_empty('SELECT prosrc, array_agg(function) FROM actual GROUP BY prosrc 
                 'no two functions share a C symbol');
 SELECT is_empty($$SELECT function, prosrc FROM actual WHERE prosrc NOT LIKE 'provconn\_%'$$,
                 'every C symbol has the prefix provconn_');
+
+-- Calls as they are published, by name, find their function: EXPLAIN resolves and runs nothing.
+SELECT lives_ok('EXPLAIN SELECT * FROM ' || call, call)
+FROM unnest(ARRAY[
+    'provconn_reauthenticate(user_id => NULL, connection_id => NULL, credentials => NULL)',
+    'provconn_mark_expired(connection_id => NULL, reason => NULL)', 'provconn_mark_expired(NULL)',
+    'provconn_mark_revoked(connection_id => NULL, reason => NULL)', 'provconn_mark_revoked(NULL)',
+    'provconn_mark_failed(connection_id => NULL, reason => NULL)', 'provconn_mark_failed(NULL)',
+    'provconn_record_sync(connection_id => NULL)',
+    'provconn_rename(user_id => NULL, connection_id => NULL, alias => NULL)',
+    'provconn_set_metadata(user_id => NULL, connection_id => NULL, metadata => NULL)',
+    'provconn_claim_due(''w'')',
+    'provconn_claim_due(worker => ''w'', within => ''1 hour'', max_connections => 1, lease_for => ''1 hour'')',
+    'provconn_report_failure(connection_id => NULL, lease => NULL, reason => NULL)',
+    'provconn_report_failure(NULL, NULL, NULL, permanent => true)',
+    'provconn_release(connection_id => NULL, lease => NULL)',
+    'provconn_expire_overdue()', 'provconn_expire_overdue(grace => ''1 hour'', max_connections => 1)',
+    'provconn_reset_provider(provider_id => NULL)']) AS call;
 
 -- A bind value must show as [redacted] in the log, so what may be secret is a provconn_secret.
 SELECT is_empty($$ SELECT function, arguments FROM expected

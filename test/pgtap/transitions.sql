@@ -62,9 +62,70 @@ SELECT is(provconn_state_diagram('dot'),
 SELECT throws_ok($$SELECT provconn_state_diagram('svg')$$, '22023', 'no such format', 'no other format');
 SELECT is(provconn_state_diagram(NULL), NULL, 'no diagram for null');
 
--- Direct SQL by a superuser is held to the same table.
-
 SELECT provconn_register_provider('tap', 'TAP', 'custom') AS provider \gset
+
+-- So are the commands: each, on a connection brought into each state by commands alone.
+
+CREATE FUNCTION pg_temp.brought(someone uuid, wanted provconn_status) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    provider uuid := (SELECT provider_id FROM provconn_providers WHERE slug = 'tap');
+    r provconn_result := provconn_initiate(someone, provider, 'tap');
+BEGIN
+    IF wanted = 'failed' THEN
+        r := provconn_unwrap(provconn_mark_failed(r.connection_id));
+    ELSIF wanted <> 'pending' THEN
+        r := provconn_unwrap(provconn_connect(provconn_connect_command(someone, provider, 'tap', provconn_credentials('s', 'custom'))));
+    END IF;
+    CASE wanted
+        WHEN 'expired' THEN r := provconn_unwrap(provconn_mark_expired(r.connection_id));
+        WHEN 'revoked' THEN r := provconn_unwrap(provconn_mark_revoked(r.connection_id));
+        WHEN 'disconnected' THEN r := provconn_unwrap(provconn_disconnect(provconn_disconnect_command(someone, r.connection_id)));
+        ELSE NULL;
+    END CASE;
+    RETURN r.connection_id;
+END
+$$;
+-- What the connection is afterwards; null where the command was refused or went elsewhere.
+CREATE FUNCTION pg_temp.commanded(command text, from_status provconn_status) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    someone uuid := gen_random_uuid();
+    id uuid := pg_temp.brought(someone, from_status);
+    provider uuid := (SELECT provider_id FROM provconn_providers WHERE slug = 'tap');
+    r provconn_result;
+BEGIN
+    r := CASE command
+        WHEN 'initiate' THEN provconn_initiate(someone, provider, 'tap')
+        WHEN 'connect' THEN provconn_connect(provconn_connect_command(someone, provider, 'tap', provconn_credentials('s', 'custom')))
+        WHEN 'refresh' THEN provconn_refresh(provconn_refresh_command(id, provconn_credentials('s', 'custom')))
+        WHEN 'record_sync' THEN provconn_record_sync(id)
+        WHEN 'reauthenticate' THEN provconn_reauthenticate(someone, id, provconn_credentials('s', 'custom'))
+        WHEN 'mark_expired' THEN provconn_mark_expired(id)
+        WHEN 'mark_revoked' THEN provconn_mark_revoked(id)
+        WHEN 'mark_failed' THEN provconn_mark_failed(id)
+        WHEN 'disconnect' THEN provconn_disconnect(provconn_disconnect_command(someone, id))
+    END;
+    IF NOT r.ok OR r.connection_id <> id THEN
+        -- then nothing has happened to it
+        RETURN (SELECT NULLIF(status, from_status)::text FROM provconn_connections WHERE connection_id = id);
+    END IF;
+    RETURN (SELECT status::text FROM provconn_connections WHERE connection_id = id AND status = r.status);
+END
+$$;
+CREATE FUNCTION pg_temp.status_of(id uuid) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN (SELECT status FROM provconn_connections WHERE connection_id = id);
+END
+$$;
+SELECT is(pg_temp.status_of(pg_temp.brought(gen_random_uuid(), s)), s::text, format('a connection is brought into state %s', s))
+FROM unnest(enum_range(NULL::provconn_status)) AS s;
+SELECT is(pg_temp.commanded(c, s), (SELECT to_status FROM published WHERE from_status = s::text AND command = c),
+          format('provconn_%s on a connection that is %s', c, s))
+FROM unnest(enum_range(NULL::provconn_status)) AS s, (SELECT DISTINCT command AS c FROM published) AS commands
+ORDER BY c, s;
+
+-- Direct SQL by a superuser is held to it, too.
+
+SELECT provconn_register_provider('direct', 'Direct', 'custom') AS provider \gset
 CREATE FUNCTION pg_temp.make(status provconn_status) RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
     someone uuid := gen_random_uuid();
@@ -76,7 +137,7 @@ BEGIN
     INSERT INTO provconn.connection
         (shard_key, connection_id, user_id, provider_id, status, version, created_at, updated_at,
          credential, credential_type)
-    VALUES (provconn_shard(someone), id, someone, (SELECT provider_id FROM provconn_providers WHERE slug = 'tap'),
+    VALUES (provconn_shard(someone), id, someone, (SELECT provider_id FROM provconn_providers WHERE slug = 'direct'),
             CASE WHEN status IN ('pending', 'failed', 'disconnected') THEN 'pending' ELSE 'active' END::provconn_status,
             0, now(), now(),
             CASE WHEN status = 'failed' THEN NULL ELSE sealed END,
@@ -113,9 +174,9 @@ SELECT throws_ok(format($$INSERT INTO provconn.connection (shard_key, connection
                  format('INSERT by a superuser as %s', s))
 FROM unnest(enum_range(NULL::provconn_status)) AS s WHERE s NOT IN ('pending', 'active');
 SELECT is(count(*), count(DISTINCT (connection_id, seq)), 'and each change has its audit row')
-FROM provconn_audit_log WHERE action = 'direct' AND provider_slug = 'tap';
+FROM provconn_audit_log WHERE action = 'direct' AND provider_slug = 'direct';
 SELECT is(sum(audit_seq),
-          (SELECT count(*) FROM provconn_audit_log WHERE action = 'direct' AND provider_slug = 'tap')::numeric,
+          (SELECT count(*) FROM provconn_audit_log WHERE action = 'direct' AND provider_slug = 'direct')::numeric,
           'with gapless numbers')
 FROM provconn.connection WHERE provider_id = :'provider';
 SELECT throws_ok('DELETE FROM provconn.connection', 'PV109', 'connection rows are never deleted', 'DELETE');

@@ -124,6 +124,10 @@ main(void)
 		   from == PROVCONN_STATUS_DISCONNECTED, "is %s terminal",
 		   provconn_status_name((ProvconnStatus) from));
 	}
+	for (other = PROVCONN_CREDENTIAL_NONE; other < PROVCONN_CREDENTIAL_COUNT; other++)
+		is(provconn_credential_type_refreshes((ProvconnCredentialType) other),
+		   other == PROVCONN_CREDENTIAL_OAUTH2 || other == PROVCONN_CREDENTIAL_LINK_TOKEN,
+		   "does credential type %d refresh", other);
 	test_table();
 	test_names();
 	return tap_done();

@@ -1,0 +1,249 @@
+/*
+ * call.c (layer 6): what all commands have in common.
+ *
+ * Every command first makes sure that the audit has a place for its row, then
+ * locks the connection, then judges it, then writes: the row, whose triggers
+ * write the audit row, or, where it is refused or only read, the audit row
+ * alone.  The frame tells the triggers which command it is; a change that no
+ * trigger recorded is an error, so nothing is ever changed behind the audit's
+ * back.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "mb/pg_wchar.h"
+#include "utils/timestamp.h"
+
+#include "audit.h"
+#include "call.h"
+#include "fault.h"
+#include "lifecycle.h"
+#include "provider.h"
+#include "uuid7.h"
+#include "vault.h"
+
+void
+provconn_call_require_writable(const char *function)
+{
+	if (RecoveryInProgress())
+		provconn_fault_raise(PROVCONN_FAULT_STANDBY, function);
+	if (XactReadOnly)
+		provconn_fault_raise(PROVCONN_FAULT_READ_ONLY, function);
+}
+
+void
+provconn_call_begin(ProvconnCall *call, const char *action, Oid caller)
+{
+	memset(call, 0, sizeof(*call));
+	call->action = action;
+	call->caller = caller;
+	call->now = GetCurrentTimestamp();
+	provconn_audit_prepare(call->now);
+}
+
+bool
+provconn_call_has_user(const ProvconnCall *call, ProvconnOutcome *outcome)
+{
+	return call->user_id != NULL ||
+		provconn_call_refuse(call, PROVCONN_INVALID_USER, NULL, outcome);
+}
+
+bool
+provconn_call_find(ProvconnCall *call, bool lock, ProvconnConnection *connection,
+				   ProvconnOutcome *outcome)
+{
+	if (call->connection_id == NULL ||
+		!provconn_connection_find(call->connection_id, lock, connection))
+		return provconn_call_refuse(call, PROVCONN_CONNECTION_NOT_FOUND, NULL, outcome);
+	if (lock)
+		call->now = GetCurrentTimestamp(); /* the lock may have been waited for */
+	if (call->user_id != NULL &&
+		memcmp(call->user_id, &connection->user_id, sizeof(ProvconnUuid)) != 0)
+		return provconn_call_refuse(call, PROVCONN_NOT_OWNED_BY_USER, connection, outcome);
+	return true;
+}
+
+bool
+provconn_call_refuse(const ProvconnCall *call, ProvconnRefusal refusal,
+					 ProvconnConnection *connection, ProvconnOutcome *outcome)
+{
+	ProvconnAuditEntry entry = {0};
+	ProvconnAuditStamp stamp;
+	ProvconnProvider provider;
+
+	entry.action = call->action;
+	entry.outcome = "refused";
+	entry.error_code = provconn_refusal_code(refusal);
+	entry.connection_id = call->connection_id;
+	entry.user_id = call->user_id;
+	entry.provider_id = call->provider_id;
+	entry.provider_slug = call->provider_slug;
+	entry.provider_slug.len = pg_mbcharcliplen(entry.provider_slug.data ? entry.provider_slug.data : "",
+											   entry.provider_slug.len, PROVCONN_SLUG_MAX);
+	entry.reason = call->reason;
+	entry.old_status = entry.new_status = PROVCONN_STATUS_NONE;
+	entry.caller = call->caller;
+	if (connection != NULL)
+	{
+		entry.provider_id = &connection->provider_id;
+		if (provconn_provider_find(&connection->provider_id, &provider))
+			entry.provider_slug = provider.slug;
+		entry.old_status = entry.new_status = connection->status;
+		entry.has_version = true;
+		entry.version = connection->version;
+		if (entry.user_id == NULL)
+			entry.user_id = &connection->user_id;
+		else if (memcmp(entry.user_id, &connection->user_id, sizeof(ProvconnUuid)) != 0)
+			entry.owner_id = &connection->user_id;
+	}
+	stamp = provconn_audit_stamp(provconn_audit_shard(&entry), call->now);
+	provconn_audit_write(&entry, &stamp);
+
+	memset(outcome, 0, sizeof(*outcome));
+	outcome->refusal = refusal;
+	if (call->connection_id != NULL)
+	{
+		outcome->has_connection = true;
+		outcome->connection_id = *call->connection_id;
+	}
+	/* A stranger must not learn what the connection is like. */
+	if (connection != NULL && refusal != PROVCONN_NOT_OWNED_BY_USER)
+	{
+		outcome->has_state = true;
+		outcome->status = connection->status;
+		outcome->version = connection->version;
+	}
+	if (connection != NULL)
+		provconn_connection_close(connection);
+	return false;
+}
+
+void
+provconn_call_accept(ProvconnOutcome *outcome, const ProvconnUuid *id, ProvconnStatus status,
+					 int32 version)
+{
+	memset(outcome, 0, sizeof(*outcome));
+	outcome->refusal = PROVCONN_ACCEPTED;
+	outcome->has_connection = true;
+	outcome->connection_id = *id;
+	outcome->has_state = true;
+	outcome->status = status;
+	outcome->version = version;
+}
+
+void
+provconn_call_record(const ProvconnCall *call, const ProvconnUuid *connection_id,
+					 const ProvconnUuid *user_id, const ProvconnUuid *provider_id,
+					 ProvconnStatus status, int32 version)
+{
+	ProvconnAuditEntry entry = {0};
+	ProvconnAuditStamp stamp;
+	ProvconnProvider provider;
+
+	entry.action = call->action;
+	entry.outcome = "succeeded";
+	entry.connection_id = connection_id;
+	entry.user_id = user_id;
+	entry.provider_id = provider_id;
+	if (provconn_provider_find(provider_id, &provider))
+		entry.provider_slug = provider.slug;
+	entry.reason = call->reason;
+	entry.old_status = entry.new_status = status;
+	entry.has_version = true;
+	entry.version = version;
+	entry.caller = call->caller;
+	stamp = provconn_audit_stamp(provconn_uuid7_shard(connection_id), call->now);
+	provconn_audit_write(&entry, &stamp);
+}
+
+void
+provconn_call_write(const ProvconnCall *call, ProvconnConnection *connection,
+					const ProvconnNewConnection *fresh, ProvconnValues *values)
+{
+	ProvconnAuditFrame frame = {0};
+	ProvconnAuditFrame *before;
+
+	frame.action = call->action;
+	frame.connection_id = connection != NULL ? connection->id : fresh->id;
+	frame.provider_slug = call->provider_slug;
+	frame.reason = call->reason;
+	frame.error_code = call->error_code;
+	frame.caller = call->caller;
+	frame.now = call->now;
+
+	before = provconn_audit_set_frame(&frame);
+	PG_TRY();
+	{
+		if (connection != NULL)
+			provconn_connection_update(connection, values);
+		else
+			provconn_connection_insert(fresh, values);
+	}
+	PG_FINALLY();
+	{
+		(void) provconn_audit_set_frame(before);
+	}
+	PG_END_TRY();
+
+	if (!frame.recorded)
+		provconn_fault_raise(PROVCONN_FAULT_AUDIT_NOT_WRITTEN);
+}
+
+ProvconnStatus
+provconn_call_status_after(ProvconnStatus from, ProvconnEvent event)
+{
+	ProvconnStatus to = PROVCONN_STATUS_NONE;
+
+	if (provconn_lifecycle_step(from, event, &to) != PROVCONN_ACCEPTED)
+		elog(ERROR, "%s does not lead anywhere from %s", provconn_event_name(event),
+			 provconn_status_name(from));
+	return to;
+}
+
+ProvconnRefusal
+provconn_call_check_credentials(const ProvconnCredentials *credentials)
+{
+	if (!credentials->given || credentials->secret.data == NULL ||
+		credentials->secret.len == 0 || credentials->type == PROVCONN_CREDENTIAL_NONE)
+		return PROVCONN_INVALID_CREDENTIALS;
+	return PROVCONN_ACCEPTED;
+}
+
+int32
+provconn_call_next_version(int32 version)
+{
+	if (version == PG_INT32_MAX)
+		provconn_fault_raise(PROVCONN_FAULT_VERSION_OVERFLOW);
+	return version + 1;
+}
+
+void
+provconn_call_seal(ProvconnValues *values, const ProvconnUuid *id, const ProvconnUuid *user_id,
+				   const ProvconnUuid *provider_id, int32 version,
+				   const ProvconnCredentials *credentials)
+{
+	ProvconnBinding binding;
+
+	binding.connection_id = *id;
+	binding.user_id = *user_id;
+	binding.provider_id = *provider_id;
+	binding.credential_type = credentials->type;
+	binding.expires = credentials->expires;
+	binding.expires_at = credentials->expires ? credentials->expires_at : 0;
+	binding.version = version;
+	provconn_connection_set_credentials(values, &binding,
+										provconn_vault_seal(&binding, credentials->secret));
+}
+
+void
+provconn_call_reseal(ProvconnValues *changes, const ProvconnCall *call,
+					 const ProvconnConnection *connection, int32 version,
+					 const ProvconnCredentials *credentials)
+{
+	provconn_connection_touch(changes, call->now);
+	provconn_call_seal(changes, &connection->id, &connection->user_id,
+					   &connection->provider_id, version, credentials);
+	provconn_connection_clear_lease(changes);
+	provconn_connection_clear_failures(changes);
+}
