@@ -101,6 +101,7 @@ my %constructors = (
 
 my $connection = new_connection($admin, 'target');
 my $second     = new_connection($admin, 'second');
+my $expired    = new_connection($admin, 'expired');
 my %commands   = (
 	'provconn_connect' =>
 	  "SELECT ok FROM provconn_connect(provconn_connect_command($user, $provider, 'acme', %s))",
@@ -108,6 +109,8 @@ my %commands   = (
 	  "SELECT ok FROM provconn_connect(provconn_connect_command($user, $provider, 'acme', %s), gen_random_uuid())",
 	'provconn_refresh' =>
 	  "SELECT ok FROM provconn_refresh(provconn_refresh_command('$connection', %s))",
+	'provconn_reauthenticate' =>
+	  "SELECT r.ok FROM provconn_mark_expired('$expired') AS m, LATERAL provconn_reauthenticate($user, m.connection_id, %s) AS r",
 	'provconn_refresh_batch' =>
 	  "SELECT ok FROM provconn_refresh_batch(ARRAY[provconn_refresh_command('$connection', %1\$s), provconn_refresh_command('$second', %1\$s)])");
 
@@ -229,10 +232,15 @@ sub every_stage
 	my $connect  = sprintf($commands{provconn_connect}, q(provconn_credentials($1, 'custom')));
 	my $refresh  = sprintf($commands{provconn_refresh}, q(provconn_credentials($1, 'custom')));
 	my $response = sprintf($commands{provconn_refresh}, 'provconn_token_response($1)');
+	my $reauthenticate = sprintf($commands{provconn_reauthenticate}, q(provconn_credentials($1, 'custom')));
 
 	# provconn's own: neither statement nor parameters are logged
 	stage($phase, 'a refusal raised', 'PV003',
 		sql => "SELECT provconn_unwrap(provconn_connect(provconn_connect_command($user, $provider, 'wrong', provconn_credentials(\$1, 'custom'))))");
+	stage($phase, 'a refusal to reauthenticate raised', 'PV013',
+		sql => "SELECT provconn_unwrap(provconn_reauthenticate($user, '$connection', provconn_credentials(\$1, 'custom')))");
+	stage($phase, 'a missing key file, to reauthenticate', 'PV101', sql => $reauthenticate,
+		set => { 'provconn.key_file' => q('/nonexistent') });
 	stage($phase, 'a read-only transaction', '25006', sql => $connect, before => 'BEGIN READ ONLY');
 	stage($phase, 'a missing key file', 'PV101', sql => $connect,
 		set => { 'provconn.key_file' => q('/nonexistent') });
@@ -289,6 +297,8 @@ sub every_stage
 		undo => sub { $admin->finish; $admin->must('ROLLBACK') });
 	stage($phase, 'a division by zero', '22012', foreign => 1,
 		sql => "$connect WHERE 1 / (SELECT 0 FROM pg_class WHERE relname = 'pg_class') = 1");
+	stage($phase, 'a division by zero, to reauthenticate', '22012', foreign => 1,
+		sql => "$reauthenticate WHERE 1 / (SELECT 0 FROM pg_class WHERE relname = 'pg_class') = 1");
 	stage($phase, 'a constraint', '23514', foreign => 1,
 		sql => "SELECT ok FROM provconn_connect(provconn_connect_command($user, $provider, 'acme', provconn_credentials(\$1, 'custom'), 'forbidden'))",
 		admin => q(ALTER TABLE provconn.connection ADD CONSTRAINT dba CHECK (alias <> 'forbidden')),
