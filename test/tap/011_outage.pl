@@ -95,7 +95,8 @@ is($admin->value(q(SELECT count(*) FROM provconn_audit_log WHERE action = 'repor
 ok( ProvconnNode::wait_until(
 		sub {
 			$admin{backoff}->value("SELECT clock_timestamp() > begun + interval '$day ms' FROM outage") eq 't';
-		}),
+		},
+		$day / 1000 + $PostgreSQL::Test::Utils::timeout_default),
 	'a day has gone by');
 $admin{$_}->must('UPDATE outage SET down = false, ended = clock_timestamp()') for qw(backoff breaker);
 

@@ -135,12 +135,12 @@ sub log_since
 	return defined $text ? $text : '';
 }
 
-# Asks until the answer is true; false when it never was.
+# Asks until the answer is true; false when it never was in so many seconds.
 sub wait_until
 {
-	my ($check) = @_;
+	my ($check, $seconds) = @_;
 
-	for (1 .. 10 * $PostgreSQL::Test::Utils::timeout_default)
+	for (1 .. 10 * ($seconds // $PostgreSQL::Test::Utils::timeout_default))
 	{
 		return 1 if $check->();
 		select(undef, undef, undef, 0.1);
