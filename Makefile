@@ -10,12 +10,15 @@ MODULE_big = provconn
 
 OBJS = \
 	src/arguments.o src/audit.o src/backoff.o src/breaker.o src/call.o \
-	src/catalog.o src/cipher.o src/command.o src/connection.o src/envelope.o \
-	src/fault.o src/health.o src/idempotency.o src/json.o src/keyfile.o \
-	src/keyring.o src/lifecycle.o src/metadata.o src/module.o src/partition.o \
-	src/provider.o src/queue.o src/queueapi.o src/refresh.o src/rights.o \
-	src/secret.o src/settings.o src/shard.o src/sqlapi.o src/store.o \
-	src/token.o src/trigger.o src/types.o src/uuid7.o src/vault.o
+	src/catalog.o src/cipher.o src/command.o src/connection.o \
+	src/envelope.o src/erasure.o src/fault.o src/health.o src/idempotency.o \
+	src/json.o src/keyfile.o src/keyring.o src/lifecycle.o src/mask.o \
+	src/masterkey.o src/metadata.o src/module.o src/opsapi.o \
+	src/partition.o src/progress.o src/provider.o src/queue.o \
+	src/queueapi.o src/refresh.o src/rights.o src/rotation.o src/secret.o \
+	src/settings.o src/shard.o src/sqlapi.o src/statement.o src/store.o \
+	src/throttle.o src/token.o src/trigger.o src/types.o src/uuid7.o \
+	src/vault.o
 
 # The install script is these pieces, in this order.
 SQL_PIECES = $(addprefix src/install/, \

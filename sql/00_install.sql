@@ -199,7 +199,7 @@ END $$;
 
 -- A new connection to schwab that is active.
 CREATE FUNCTION t.active(owner uuid, alias text DEFAULT NULL,
-	secret provconn_secret DEFAULT 's3cret', expires_at timestamptz DEFAULT NULL)
+	secret provconn_secret DEFAULT 's3cret'::text, expires_at timestamptz DEFAULT NULL)
 RETURNS uuid LANGUAGE plpgsql AS $$
 DECLARE
 	r provconn_result;

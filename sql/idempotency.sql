@@ -1,7 +1,7 @@
 -- Idempotency keys of provconn_connect.
 \set SHOW_CONTEXT never
 CREATE FUNCTION pg_temp.connect(owner text, key text, alias text DEFAULT NULL, slug text DEFAULT 'schwab',
-								secret provconn_secret DEFAULT 's', provider text DEFAULT NULL)
+								secret provconn_secret DEFAULT 's'::text, provider text DEFAULT NULL)
 RETURNS provconn_result LANGUAGE sql
 AS $$
 	SELECT provconn_connect(provconn_connect_command(t.u(owner), t.p(coalesce(provider, slug)), slug,

@@ -161,18 +161,17 @@ ROLLBACK;
 SELECT t.message(:'reveal') AS reveal;
 -- a key that a savepoint took back is not used
 BEGIN;
-ALTER TABLE provconn.data_key DISABLE TRIGGER USER;
-UPDATE provconn.data_key SET retired_at = now();
-SELECT pg_temp.point(:'right_file');
 SAVEPOINT s;
+SELECT provconn_rotate_key();
 SELECT t.active(t.u('keys'), NULL, 'second') AS newer \gset
-SELECT key_id, retired_at IS NULL AS current FROM provconn.data_key ORDER BY key_id;
+SELECT key_id, state FROM provconn_keys ORDER BY key_id;
 SELECT get_byte(credential, 4) AS sealed_by FROM provconn.connection WHERE connection_id = :'newer';
 SELECT secret_text FROM provconn_reveal(t.u('keys'), :'newer');
 SELECT ok AS older FROM provconn_reveal(t.u('keys'), :'id');
 ROLLBACK TO s;
+SELECT provconn_rotate_key();
 SELECT t.active(t.u('keys'), NULL, 'second again') AS newer \gset
-SELECT key_id, retired_at IS NULL AS current FROM provconn.data_key ORDER BY key_id;
+SELECT key_id, state FROM provconn_keys ORDER BY key_id;
 SELECT secret_text FROM provconn_reveal(t.u('keys'), :'newer');
 ROLLBACK;
 SELECT t.active(t.u('keys'), NULL, 'first again') AS newer \gset
@@ -182,18 +181,38 @@ SELECT key_id FROM provconn.data_key;
 -- a new data key is wrapped by the last line, an old one opens under the earlier
 SELECT format('umask 077; cat > %L', :'dir' || '/two') AS two, :'dir' || '/two' AS two_file \gset
 COPY (VALUES (:'master' || ':' || :'hex'), ('9999:' || repeat('0d', 32))) TO PROGRAM :'two';
+SELECT format('umask 077; cat > %L', :'dir' || '/one') AS one, :'dir' || '/one' AS one_file \gset
+COPY (VALUES ('9999:' || repeat('0d', 32))) TO PROGRAM :'one';
 BEGIN;
-ALTER TABLE provconn.data_key DISABLE TRIGGER USER;
 SELECT pg_temp.point(:'two_file');
 SELECT ok FROM provconn_reveal(t.u('keys'), :'id');
-UPDATE provconn.data_key SET retired_at = now();
-SELECT pg_temp.point(:'two_file');
+SELECT provconn_rotate_key();
 SELECT t.active(t.u('keys'), NULL, 'wrapped by 9999') AS newer \gset
 SELECT key_id, master_key_id = 9999 AS by_the_last FROM provconn.data_key ORDER BY key_id;
 SELECT a.ok, b.secret_text FROM provconn_reveal(t.u('keys'), :'id') AS a, provconn_reveal(t.u('keys'), :'newer') AS b;
 SELECT pg_temp.point(:'right_file');
 SELECT t.message(format('SELECT provconn_reveal(%L, %L)', t.u('keys'), :'newer'));
 SELECT t.code(:'reveal') AS older;
+-- the new master key wraps the old data keys, too: then the old one may go
+SELECT t.code('SELECT provconn_rewrap_keys()') AS without_the_new_one;
+SELECT pg_temp.point(:'one_file');
+SELECT replace(t.message(:'reveal'), 'master key ' || :'master' || ',', 'master key ID,') AS too_early;
+SELECT replace(t.message('SELECT provconn_rewrap_keys()'), 'master key ' || :'master' || ',', 'master key ID,') AS without_the_old_one;
+SELECT pg_temp.point(:'two_file');
+SELECT provconn_rewrap_keys();
+SELECT provconn_rewrap_keys() AS again;
+SELECT key_id, master_key_id = 9999 AS by_the_last, substr(wrapped, 2, 4) = int4send(9999) AS within FROM provconn.data_key ORDER BY key_id;
+SELECT pg_temp.point(:'one_file');
+SELECT a.ok, b.secret_text FROM provconn_reveal(t.u('keys'), :'id') AS a, provconn_reveal(t.u('keys'), :'newer') AS b;
+SELECT action, reason FROM provconn_audit_log WHERE action IN ('rotate_key', 'rewrap_keys') AND transaction_id = pg_current_xact_id() ORDER BY audit_id;
 ROLLBACK;
+SELECT pg_temp.point(:'right_file');
+SELECT t.code(:'reveal') AS reveal;
+-- a program that would print them was not run: the library came too late
+SELECT pg_temp.point('');
+SELECT t.fault(:'reveal');
+SELECT t.code($$SET provconn.key_command = 'cat /nowhere'$$) AS set, context IN ('sighup', 'postmaster') AS not_in_a_session FROM pg_settings WHERE name = 'provconn.key_command';
+SELECT pg_temp.point(:'right_file');
+SELECT t.code(:'reveal') AS reveal;
 SELECT count(*) AS guards, bool_and(tgenabled = 'A') AS always FROM pg_trigger WHERE tgrelid = 'provconn.data_key'::regclass;
 COPY (SELECT) TO PROGRAM :'clean';

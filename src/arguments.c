@@ -16,7 +16,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "fault.h"
-#include "secret.h"
+#include "mask.h"
 
 const ProvconnUuid *
 provconn_uuid_argument(Datum value, bool isnull)
@@ -51,7 +51,7 @@ provconn_read_credentials(Datum value, bool isnull, ProvconnCredentials *credent
 	provconn_catalog_deform(PROVCONN_TYPE_CREDENTIALS, value, values, nulls);
 	credentials->given = true;
 	if (!nulls[0])
-		credentials->secret = provconn_secret_open(values[0]);
+		credentials->secret = provconn_mask_open(values[0]);
 	if (credentials->secret.len > PROVCONN_SECRET_MAX)
 		provconn_fault_raise(PROVCONN_FAULT_SECRET_TOO_LONG);
 	if (!nulls[1])

@@ -96,7 +96,35 @@ static ProvconnTable audit = {
 	.name = "audit", .is_partitioned = true, .key_columns = 2, .column_count = COLUMN_COUNT, .columns = columns
 };
 
+/*
+ * Rows on the user's connections, and those of no connection, are in the user's
+ * shard; rows in which the user claimed another's connection are not.  Each
+ * month has a partial index for the latter.
+ */
+#define ERASE \
+	"UPDATE provconn.audit SET user_id = NULL, owner_id = NULL, reason = NULL," \
+	" application_name = NULL, client_address = NULL, personal_salt = NULL" \
+	" WHERE personal_salt IS NOT NULL" \
+	" AND (action OPERATOR(pg_catalog.<>) 'erase_user' OR connection_id IS NOT NULL) AND "
+
+static ProvconnStatement erase_own = {
+	.sql = ERASE "shard_key OPERATOR(pg_catalog.=) $1"
+	" AND (user_id OPERATOR(pg_catalog.=) $2 OR owner_id OPERATOR(pg_catalog.=) $2)",
+	.nargs = 2,
+	.types = {INT4OID, UUIDOID},
+	.by_index = true
+};
+
+static ProvconnStatement erase_claims = {
+	.sql = ERASE "owner_id IS NOT NULL AND user_id OPERATOR(pg_catalog.=) $2"
+	" AND shard_key OPERATOR(pg_catalog.<>) $1",
+	.nargs = 2,
+	.types = {INT4OID, UUIDOID},
+	.by_index = true
+};
+
 static ProvconnAuditFrame *current_frame = NULL;
+static bool erasing = false;
 
 static void set_uuid(ProvconnValues *row, int column, const ProvconnUuid *uuid);
 static void set_span(ProvconnValues *row, int column, ProvconnSpan span);
@@ -174,6 +202,43 @@ provconn_audit_write(const ProvconnAuditEntry *entry, const ProvconnAuditStamp *
 	commit_personal_values(&row);
 
 	provconn_store_insert(&audit, leaf, &row);
+}
+
+uint64
+provconn_audit_erase(const ProvconnUuid *user_id)
+{
+	Datum		values[2];
+	bool		before = erasing;
+	uint64		erased;
+
+	values[0] = Int32GetDatum(provconn_shard_of_user(user_id));
+	values[1] = UUIDPGetDatum((const pg_uuid_t *) user_id);
+	erasing = true;
+	PG_TRY();
+	{
+		erased = provconn_store_run(&audit, &erase_own, values, NULL, 0, NULL, NULL);
+		erased += provconn_store_run(&audit, &erase_claims, values, NULL, 0, NULL, NULL);
+	}
+	PG_FINALLY();
+	{
+		erasing = before;
+	}
+	PG_END_TRY();
+	return erased;
+}
+
+bool
+provconn_audit_is_erasing(void)
+{
+	return erasing;
+}
+
+const char *
+provconn_audit_personal_column(int i)
+{
+	int			column = COLUMN_USER_ID + i;
+
+	return column <= COLUMN_PERSONAL_SALT ? columns[column].name : NULL;
 }
 
 ProvconnAuditFrame *

@@ -50,7 +50,8 @@ typedef struct ProvconnAuditFrame
 	const char *error_code;
 	Oid			caller;
 	TimestampTz now;
-	bool		recorded;		/* set when the row's audit row was written */
+	bool		resealing;		/* nothing but the ciphertext changes: no audit row */
+	bool		recorded;		/* set when the row's audit row was written, or is none due */
 } ProvconnAuditFrame;
 
 /*
@@ -68,6 +69,19 @@ extern void provconn_audit_write(const ProvconnAuditEntry *entry,
 
 /* The shard that a row without a change belongs to: the connection's, else the user's. */
 extern int	provconn_audit_shard(const ProvconnAuditEntry *entry);
+
+/*
+ * Clears the personal values and salts of all rows that name a user; the
+ * commitments stay.  Returns how many rows.  Records of earlier erasures, which
+ * are about no connection, stay whole.
+ */
+extern uint64 provconn_audit_erase(const ProvconnUuid *user_id);
+
+/* Whether the update of provconn.audit under way is that. */
+extern bool provconn_audit_is_erasing(void);
+
+/* The personal columns, the salt among them, for who is handed a tuple; NULL ends them. */
+extern const char *provconn_audit_personal_column(int i);
 
 /*
  * The frame of the command that is writing; NULL where there is none.  Setting

@@ -13,7 +13,9 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "mb/pg_wchar.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
+#include "utils/uuid.h"
 
 #include "audit.h"
 #include "call.h"
@@ -54,7 +56,8 @@ provconn_call_find(ProvconnCall *call, bool lock, ProvconnConnection *connection
 				   ProvconnOutcome *outcome)
 {
 	if (call->connection_id == NULL ||
-		!provconn_connection_find(call->connection_id, lock, connection))
+		!provconn_connection_find(call->connection_id,
+								  lock ? PROVCONN_LOCK_WAIT : PROVCONN_LOCK_NONE, connection))
 		return provconn_call_refuse(call, PROVCONN_CONNECTION_NOT_FOUND, NULL, outcome);
 	if (lock)
 		call->now = GetCurrentTimestamp(); /* the lock may have been waited for */
@@ -158,6 +161,30 @@ provconn_call_record(const ProvconnCall *call, const ProvconnUuid *connection_id
 }
 
 void
+provconn_call_note(ProvconnCall *call, const char *format,...)
+{
+	ProvconnAuditEntry entry = {0};
+	ProvconnAuditStamp stamp;
+	char		reason[200];
+	va_list		args;
+
+	va_start(args, format);
+	(void) vsnprintf(reason, sizeof(reason), format, args);
+	va_end(args);
+
+	call->now = GetCurrentTimestamp();
+	entry.action = call->action;
+	entry.outcome = "succeeded";
+	entry.user_id = call->user_id;
+	entry.reason.data = reason;
+	entry.reason.len = strlen(reason);
+	entry.old_status = entry.new_status = PROVCONN_STATUS_NONE;
+	entry.caller = call->caller;
+	stamp = provconn_audit_stamp(provconn_audit_shard(&entry), call->now);
+	provconn_audit_write(&entry, &stamp);
+}
+
+void
 provconn_call_write(const ProvconnCall *call, ProvconnConnection *connection,
 					const ProvconnNewConnection *fresh, ProvconnValues *values)
 {
@@ -171,6 +198,7 @@ provconn_call_write(const ProvconnCall *call, ProvconnConnection *connection,
 	frame.error_code = call->error_code;
 	frame.caller = call->caller;
 	frame.now = call->now;
+	frame.resealing = call->resealing;
 
 	before = provconn_audit_set_frame(&frame);
 	PG_TRY();
@@ -188,6 +216,14 @@ provconn_call_write(const ProvconnCall *call, ProvconnConnection *connection,
 
 	if (!frame.recorded)
 		provconn_fault_raise(PROVCONN_FAULT_AUDIT_NOT_WRITTEN);
+}
+
+void
+provconn_call_warn(ProvconnFault fault, const ProvconnConnection *connection)
+{
+	Datum		id = UUIDPGetDatum((const pg_uuid_t *) &connection->id);
+
+	provconn_fault_warn(fault, DatumGetCString(DirectFunctionCall1(uuid_out, id)));
 }
 
 ProvconnStatus

@@ -9,6 +9,7 @@
 #include "datatype/timestamp.h"
 
 #include "connection.h"
+#include "fault.h"
 #include "model.h"
 
 /* Credentials as a caller gave them; ids below are NULL, spans' data NULL, for SQL NULL. */
@@ -45,6 +46,7 @@ typedef struct ProvconnCall
 	ProvconnSpan provider_slug;
 	ProvconnSpan reason;
 	const char *error_code;		/* of a fault that the change puts on record */
+	bool		resealing;		/* the change is of the ciphertext alone, and not audited */
 } ProvconnCall;
 
 /*
@@ -80,9 +82,16 @@ extern void provconn_call_record(const ProvconnCall *call, const ProvconnUuid *c
 								 const ProvconnUuid *user_id, const ProvconnUuid *provider_id,
 								 ProvconnStatus status, int32 version);
 
+/* The audit row of a call that is about no connection; the reason says what was done. */
+extern void provconn_call_note(ProvconnCall *call, const char *format,...)
+	pg_attribute_printf(2, 3);
+
 /* Writes the connection's changes, or the fresh row, and with it its audit row. */
 extern void provconn_call_write(const ProvconnCall *call, ProvconnConnection *connection,
 								const ProvconnNewConnection *fresh, ProvconnValues *values);
+
+/* A warning that names a connection. */
+extern void provconn_call_warn(ProvconnFault fault, const ProvconnConnection *connection);
 
 /* Where an event leads that the table allows from there. */
 extern ProvconnStatus provconn_call_status_after(ProvconnStatus from, ProvconnEvent event);

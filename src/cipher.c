@@ -21,8 +21,11 @@
 #include "fault.h"
 #include "secret.h"
 
+#define KEYSTREAM_PART (64 * 1024) /* bytes, whole blocks */
+
 typedef struct Library
 {
+	PGFunction	encrypt;
 	PGFunction	encrypt_iv;
 	PGFunction	decrypt_iv;
 	PGFunction	hmac;
@@ -33,6 +36,7 @@ static void derive_keys(const unsigned char *key, const unsigned char *salt,
 						ProvconnSpan purpose, unsigned char *derived);
 static void compute_tag(const unsigned char *mac_key, ProvconnSpan associated,
 						const unsigned char *sealed, size_t sealed_len, unsigned char *tag);
+static void xor_bytes(char *out, const char *a, const char *b, size_t len);
 static bytea *new_buffer(size_t len);
 static bytea *copy_buffer(const void *bytes, size_t len);
 static text *name_buffer(const char *name);
@@ -147,6 +151,42 @@ provconn_cipher_open(const unsigned char *key, const ProvconnEnvelope *envelope,
 	return true;
 }
 
+/* pgcrypto offers no counter mode; it encrypts the counters, and sees no data. */
+void
+provconn_cipher_xor(const unsigned char *key, uint64 nonce, ProvconnSpan data, char *out)
+{
+	bytea	   *key_buffer = copy_buffer(key, PROVCONN_KEY_LENGTH);
+	text	   *name = name_buffer("aes-ecb/pad:none");
+	uint64		block = 0;
+
+	for (size_t done = 0; done < data.len;)
+	{
+		size_t		part = Min(data.len - done, KEYSTREAM_PART);
+		size_t		len = TYPEALIGN(PROVCONN_ENVELOPE_BLOCK, part);
+		bytea	   *counters = palloc(VARHDRSZ + len);
+		bytea	   *keystream;
+
+		SET_VARSIZE(counters, VARHDRSZ + len);
+		for (char *at = VARDATA(counters); at < VARDATA(counters) + len;
+			 at += PROVCONN_ENVELOPE_BLOCK, block++)
+		{
+			memcpy(at, &nonce, sizeof(nonce));
+			memcpy(at + sizeof(nonce), &block, sizeof(block));
+		}
+		keystream = DatumGetByteaPP(DirectFunctionCall3(load_library()->encrypt,
+														PointerGetDatum(counters),
+														PointerGetDatum(key_buffer),
+														PointerGetDatum(name)));
+		if (VARSIZE_ANY_EXHDR(keystream) != len)
+			provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "encrypt");
+		xor_bytes(out + done, data.data + done, VARDATA_ANY(keystream), part);
+		provconn_secret_wipe(keystream, VARSIZE_ANY(keystream));
+		pfree(keystream);
+		pfree(counters);
+		done += part;
+	}
+}
+
 /*
  * Loaded at first use and kept.  A library that can't be loaded is reported as
  * such, without the path the server looked in.
@@ -165,6 +205,7 @@ load_library(void)
 	{
 		const char *path = "$libdir/pgcrypto";
 
+		library.encrypt = load_external_function(path, "pg_encrypt", true, NULL);
 		library.encrypt_iv = load_external_function(path, "pg_encrypt_iv", true, NULL);
 		library.decrypt_iv = load_external_function(path, "pg_decrypt_iv", true, NULL);
 		library.hmac = load_external_function(path, "pg_hmac", true, NULL);
@@ -220,6 +261,26 @@ compute_tag(const unsigned char *mac_key, ProvconnSpan associated,
 	covered.len = associated.len + sealed_len;
 	provconn_cipher_hmac(key, covered, tag);
 	pfree(bytes);
+}
+
+/* A word at a time, wherever the bytes lie. */
+static void
+xor_bytes(char *out, const char *a, const char *b, size_t len)
+{
+	size_t		i = 0;
+
+	for (; i + sizeof(uint64) <= len; i += sizeof(uint64))
+	{
+		uint64		x;
+		uint64		y;
+
+		memcpy(&x, a + i, sizeof(x));
+		memcpy(&y, b + i, sizeof(y));
+		x ^= y;
+		memcpy(out + i, &x, sizeof(x));
+	}
+	for (; i < len; i++)
+		out[i] = a[i] ^ b[i];
 }
 
 /* A bytea that is wiped with its memory context. */

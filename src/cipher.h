@@ -41,4 +41,12 @@ extern bool provconn_cipher_open(const unsigned char *key, const ProvconnEnvelop
 								 ProvconnSpan purpose, ProvconnSpan associated,
 								 ProvconnSpan *plaintext);
 
+/*
+ * data XOR a keystream, to out: AES-256 in counter mode (NIST SP 800-38A,
+ * section 6.5), the counter block being nonce, then the block's number.  Under
+ * one key no nonce may be used for two texts.
+ */
+extern void provconn_cipher_xor(const unsigned char *key, uint64 nonce, ProvconnSpan data,
+								char *out);
+
 #endif							/* PROVCONN_CIPHER_H */

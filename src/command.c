@@ -14,16 +14,19 @@
 #include "connection.h"
 #include "fault.h"
 #include "idempotency.h"
+#include "keyring.h"
 #include "lifecycle.h"
 #include "metadata.h"
 #include "provider.h"
-#include "secret.h"
+#include "settings.h"
 #include "shard.h"
+#include "throttle.h"
 #include "uuid7.h"
 #include "vault.h"
 
 static void describe(ProvconnCall *call, ProvconnRefusal refusal, ProvconnValues *changes,
 					 ProvconnOutcome *outcome);
+static bool may_reveal(const ProvconnCall *call, bool take);
 static ProvconnRefusal check_alias(ProvconnSpan alias);
 static ProvconnRefusal check_labels(const ProvconnConnectCommand *command);
 static ProvconnRefusal check_provider(ProvconnCall *call, ProvconnSpan slug);
@@ -265,6 +268,7 @@ provconn_command_reveal(Oid caller, const ProvconnRevealCommand *command,
 {
 	ProvconnConnection connection;
 	ProvconnBinding binding;
+	ProvconnRefusal refusal;
 	bytea	   *sealed;
 	ProvconnCall call;
 
@@ -275,12 +279,20 @@ provconn_command_reveal(Oid caller, const ProvconnRevealCommand *command,
 
 	if (!provconn_call_has_user(&call, outcome))
 		return;
+	provconn_keyring_hold();
 	if (!provconn_call_find(&call, false, &connection, outcome))
 		return;
-	if (connection.status != PROVCONN_STATUS_ACTIVE ||
-		!provconn_connection_credential(&connection, &binding, &sealed))
+	refusal = PROVCONN_ACCEPTED;
+	if (!may_reveal(&call, false))
+		refusal = PROVCONN_REVEAL_LIMITED;
+	else if (connection.status != PROVCONN_STATUS_ACTIVE ||
+			 !provconn_connection_credential(&connection, &binding, &sealed))
+		refusal = PROVCONN_NOT_ACTIVE;
+	else if (!may_reveal(&call, true))
+		refusal = PROVCONN_REVEAL_LIMITED;
+	if (refusal != PROVCONN_ACCEPTED)
 	{
-		provconn_call_refuse(&call, PROVCONN_NOT_ACTIVE, &connection, outcome);
+		provconn_call_refuse(&call, refusal, &connection, outcome);
 		return;
 	}
 
@@ -349,6 +361,24 @@ describe(ProvconnCall *call, ProvconnRefusal refusal, ProvconnValues *changes,
 	provconn_call_write(call, &connection, NULL, changes);
 	provconn_call_accept(outcome, &connection.id, connection.status, connection.version);
 	provconn_connection_close(&connection);
+}
+
+/* Whether the role has reveals left in this minute; take uses one up. */
+static bool
+may_reveal(const ProvconnCall *call, bool take)
+{
+	int			limit = provconn_settings_reveal_limit();
+	bool		first;
+
+	if (limit == 0 || provconn_throttle_allows(call->caller, limit, take, &first))
+		return true;
+	if (first)
+		ereport(LOG,
+				(errmsg("role \"%s\" has used up its reveals of this minute",
+						GetUserNameFromId(call->caller, false)),
+				 errdetail("provconn.reveal_limit is %d.", limit),
+				 errhidestmt(true), errhidecontext(true)));
+	return false;
 }
 
 static ProvconnRefusal

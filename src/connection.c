@@ -9,6 +9,7 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -72,19 +73,63 @@ static ProvconnStatement find_pending = {
 	.by_index = true
 };
 
+static ProvconnStatement list_of_user = {
+	.sql =
+	"SELECT pg_catalog.array_agg(connection_id ORDER BY connection_id) FROM provconn.connection"
+	" WHERE shard_key OPERATOR(pg_catalog.=) $1 AND user_id OPERATOR(pg_catalog.=) $2",
+	.nargs = 2,
+	.types = {INT4OID, UUIDOID}
+};
+
+/* The data key that a credential names. */
+#define KEY_OF_CREDENTIAL \
+	"('x' OPERATOR(pg_catalog.||) pg_catalog.encode(" \
+	"pg_catalog.substring(c.credential, 2, 4), 'hex'))::pg_catalog.bit(32)::pg_catalog.int4"
+
+static ProvconnStatement walk_on = {
+	.sql =
+	"SELECT pg_catalog.array_agg(w.shard_key), pg_catalog.array_agg(w.connection_id),"
+	" pg_catalog.array_agg(w.key_id) FROM ("
+	"SELECT c.shard_key, c.connection_id, " KEY_OF_CREDENTIAL " AS key_id FROM provconn.connection AS c"
+	" WHERE ROW(c.shard_key, c.connection_id) OPERATOR(pg_catalog.>) ROW($1, $2)"
+	" AND c.credential IS NOT NULL"
+	" ORDER BY c.shard_key, c.connection_id LIMIT $3) AS w",
+	.nargs = 3,
+	.types = {INT4OID, UUIDOID, INT4OID},
+	.by_index = true
+};
+
+static ProvconnStatement count_other = {
+	.sql =
+	"SELECT pg_catalog.count(*) FROM provconn.connection AS c"
+	" WHERE c.credential IS NOT NULL AND " KEY_OF_CREDENTIAL " OPERATOR(pg_catalog.<>) $1",
+	.nargs = 1,
+	.types = {INT4OID}
+};
+
+/* A look for a credential that a data key has sealed. */
+typedef struct KeySearch
+{
+	int32		key_id;
+	bool		found;
+	MemoryContext row_context;
+} KeySearch;
+
+static bool looks_for_key(ProvconnRow *row, void *arg);
+static Datum *array_elements(Datum array, Oid type, int *count);
 static void load_row(ProvconnConnection *connection);
 static ProvconnUuid get_uuid(ProvconnRow *row, int column, bool *isnull);
 static bool still_completes(ProvconnConnection *connection, ProvconnSpan alias);
 
 bool
-provconn_connection_find(const ProvconnUuid *id, bool lock, ProvconnConnection *connection)
+provconn_connection_find(const ProvconnUuid *id, ProvconnLock lock,
+						 ProvconnConnection *connection)
 {
 	Datum		keys[2];
 
 	keys[0] = Int32GetDatum(provconn_uuid7_shard(id));
 	keys[1] = UUIDPGetDatum((const pg_uuid_t *) id);
-	if (!provconn_store_find(&provconn_connection_table, keys,
-							 lock ? PROVCONN_LOCK_WAIT : PROVCONN_LOCK_NONE, &connection->row))
+	if (!provconn_store_find(&provconn_connection_table, keys, lock, &connection->row))
 		return false;
 	load_row(connection);
 	return true;
@@ -125,7 +170,8 @@ provconn_connection_find_pending(const ProvconnUuid *user_id, const ProvconnUuid
 		if (provconn_store_run(&provconn_connection_table, &find_pending, values, nulls,
 							   1, &found, &isnull) == 0)
 			return false;
-		if (!provconn_connection_find((ProvconnUuid *) DatumGetUUIDP(found), true, connection))
+		if (!provconn_connection_find((ProvconnUuid *) DatumGetUUIDP(found), PROVCONN_LOCK_WAIT,
+									  connection))
 			continue;
 		if (still_completes(connection, alias))
 			return true;
@@ -290,6 +336,14 @@ provconn_connection_set_alias(ProvconnValues *changes, ProvconnSpan alias)
 							PointerGetDatum(cstring_to_text_with_len(alias.data, alias.len)));
 }
 
+void
+provconn_connection_erase(ProvconnValues *changes)
+{
+	provconn_values_set_null(changes, CONNECTION_ALIAS);
+	provconn_values_set_null(changes, CONNECTION_METADATA);
+	provconn_values_set_null(changes, CONNECTION_LAST_FAILURE);
+}
+
 /* The guard knows the right place of a row that is given none. */
 void
 provconn_connection_requeue(ProvconnConnection *connection)
@@ -326,6 +380,100 @@ provconn_connection_insert(const ProvconnNewConnection *fresh, ProvconnValues *v
 	provconn_values_set(values, CONNECTION_UPDATED_AT, TimestampTzGetDatum(fresh->now));
 	provconn_values_set(values, CONNECTION_FAILURE_COUNT, Int32GetDatum(0));
 	provconn_store_insert(&provconn_connection_table, InvalidOid, values);
+}
+
+Datum *
+provconn_connection_list(const ProvconnUuid *user_id, int *count)
+{
+	Datum		values[2];
+	Datum		ids;
+	bool		isnull;
+
+	values[0] = Int32GetDatum(provconn_shard_of_user(user_id));
+	values[1] = UUIDPGetDatum((const pg_uuid_t *) user_id);
+	*count = 0;
+	(void) provconn_store_run(&provconn_connection_table, &list_of_user, values, NULL,
+							  1, &ids, &isnull);
+	return isnull ? NULL : array_elements(ids, UUIDOID, count);
+}
+
+void
+provconn_connection_walk(int shard, const ProvconnUuid *id, int limit, ProvconnStretch *stretch)
+{
+	Datum		values[3];
+	Datum		arrays[3];
+	bool		nulls[3];
+
+	values[0] = Int32GetDatum(shard);
+	values[1] = UUIDPGetDatum((const pg_uuid_t *) id);
+	values[2] = Int32GetDatum(limit);
+	stretch->count = 0;
+	(void) provconn_store_run(&provconn_connection_table, &walk_on, values, NULL, 3, arrays, nulls);
+	if (nulls[0])
+		return;
+	stretch->shards = array_elements(arrays[0], INT4OID, &stretch->count);
+	stretch->ids = array_elements(arrays[1], UUIDOID, &stretch->count);
+	stretch->key_ids = array_elements(arrays[2], INT4OID, &stretch->count);
+}
+
+int64
+provconn_connection_count_other(int32 key_id)
+{
+	Datum		value = Int32GetDatum(key_id);
+	Datum		count;
+	bool		isnull;
+
+	(void) provconn_store_run(&provconn_connection_table, &count_other, &value, NULL,
+							  1, &count, &isnull);
+	return DatumGetInt64(count);
+}
+
+/* As of now at any isolation level, and no longer than to the first one. */
+bool
+provconn_connection_uses_key(int32 key_id)
+{
+	KeySearch	search = {key_id, false, NULL};
+
+	search.row_context = AllocSetContextCreate(CurrentMemoryContext, "provconn key search",
+											   ALLOCSET_DEFAULT_SIZES);
+	provconn_store_each(&provconn_connection_table, looks_for_key, &search);
+	MemoryContextDelete(search.row_context);
+	return search.found;
+}
+
+static bool
+looks_for_key(ProvconnRow *row, void *arg)
+{
+	KeySearch  *search = arg;
+	bool		isnull;
+	Datum		credential = provconn_store_get(row, CONNECTION_CREDENTIAL, &isnull);
+	MemoryContext caller;
+	bytea	   *head;
+
+	CHECK_FOR_INTERRUPTS();
+	if (isnull)
+		return true;
+	caller = MemoryContextSwitchTo(search->row_context);
+	head = DatumGetByteaPSlice(credential, 0, PROVCONN_ENVELOPE_HEAD);
+	search->found = provconn_envelope_key_id((const unsigned char *) VARDATA_ANY(head),
+											 VARSIZE_ANY_EXHDR(head)) == search->key_id;
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(search->row_context);
+	return !search->found;
+}
+
+static Datum *
+array_elements(Datum array, Oid type, int *count)
+{
+	Datum	   *elements;
+
+	if (type == UUIDOID)
+		deconstruct_array(DatumGetArrayTypeP(array), UUIDOID, UUID_LEN, false, TYPALIGN_CHAR,
+						  &elements, NULL, count);
+	else
+		deconstruct_array(DatumGetArrayTypeP(array), INT4OID, sizeof(int32), true, TYPALIGN_INT,
+						  &elements, NULL, count);
+	return elements;
 }
 
 static void

@@ -83,7 +83,7 @@ typedef struct ProvconnStoredCredentials
 } ProvconnStoredCredentials;
 
 /* Finds a connection by id; open until provconn_connection_close(). */
-extern bool provconn_connection_find(const ProvconnUuid *id, bool lock,
+extern bool provconn_connection_find(const ProvconnUuid *id, ProvconnLock lock,
 									 ProvconnConnection *connection);
 extern void provconn_connection_close(ProvconnConnection *connection);
 
@@ -142,6 +142,9 @@ extern void provconn_connection_clear_failures(ProvconnValues *changes);
 
 extern void provconn_connection_set_alias(ProvconnValues *changes, ProvconnSpan alias);
 
+/* Erases what its user called it, and what others noted of it. */
+extern void provconn_connection_erase(ProvconnValues *changes);
+
 /* Puts the row to its right place in the queue; no change that the audit knows. */
 extern void provconn_connection_requeue(ProvconnConnection *connection);
 
@@ -150,5 +153,25 @@ extern void provconn_connection_update(ProvconnConnection *connection,
 									   const ProvconnValues *changes);
 extern void provconn_connection_insert(const ProvconnNewConnection *fresh,
 									   ProvconnValues *values);
+
+/* All connections of a user, in the order of their ids; *count is how many. */
+extern Datum *provconn_connection_list(const ProvconnUuid *user_id, int *count);
+
+/* A stretch of the table, in the order of its primary key. */
+typedef struct ProvconnStretch
+{
+	int			count;
+	Datum	   *shards;
+	Datum	   *ids;
+	Datum	   *key_ids;
+} ProvconnStretch;
+
+/* The next ones with a credential after that shard and id, or the first ones (shard -1). */
+extern void provconn_connection_walk(int shard, const ProvconnUuid *id, int limit,
+									 ProvconnStretch *stretch);
+
+/* How many credentials another data key has sealed; whether this one has sealed any. */
+extern int64 provconn_connection_count_other(int32 key_id);
+extern bool provconn_connection_uses_key(int32 key_id);
 
 #endif							/* PROVCONN_CONNECTION_H */

@@ -31,25 +31,32 @@ bool
 provconn_envelope_parse(const unsigned char *bytes, size_t len,
 						ProvconnEnvelope *envelope)
 {
-	uint32_t	key_id;
+	int32_t		key_id = provconn_envelope_key_id(bytes, len);
 
 	if (len < PROVCONN_ENVELOPE_OVERHEAD + PROVCONN_ENVELOPE_BLOCK ||
 		(len - PROVCONN_ENVELOPE_OVERHEAD) % PROVCONN_ENVELOPE_BLOCK != 0)
 		return false;
 	if (bytes[0] != PROVCONN_ENVELOPE_FORMAT)
 		return false;
-	key_id = (uint32_t) bytes[1] << 24 | (uint32_t) bytes[2] << 16 |
-		(uint32_t) bytes[3] << 8 | (uint32_t) bytes[4];
-	if (key_id == 0 || key_id > INT32_MAX)
+	if (key_id <= 0)
 		return false;
 
-	envelope->key_id = (int32_t) key_id;
+	envelope->key_id = key_id;
 	envelope->salt = bytes + 5;
 	envelope->iv = envelope->salt + PROVCONN_ENVELOPE_SALT;
 	envelope->ciphertext = bytes + PROVCONN_ENVELOPE_HEAD;
 	envelope->ciphertext_len = len - PROVCONN_ENVELOPE_OVERHEAD;
 	envelope->tag = envelope->ciphertext + envelope->ciphertext_len;
 	return true;
+}
+
+int32_t
+provconn_envelope_key_id(const unsigned char *bytes, size_t len)
+{
+	if (len < 5)
+		return 0;
+	return (int32_t) ((uint32_t) bytes[1] << 24 | (uint32_t) bytes[2] << 16 |
+					  (uint32_t) bytes[3] << 8 | (uint32_t) bytes[4]);
 }
 
 void

@@ -53,6 +53,9 @@ typedef struct ProvconnBinding
 extern bool provconn_envelope_parse(const unsigned char *bytes, size_t len,
 									ProvconnEnvelope *envelope);
 
+/* The data key that the bytes name; 0 when they are too short. */
+extern int32_t provconn_envelope_key_id(const unsigned char *bytes, size_t len);
+
 /* Writes format and key id to the head; salt and IV are the caller's to fill. */
 extern void provconn_envelope_start(unsigned char *bytes, int32_t key_id);
 

@@ -75,6 +75,13 @@ static ProvconnStatement forget_old = {
 	.types = {INT4OID, UUIDOID, TIMESTAMPTZOID}
 };
 
+static ProvconnStatement forget_user = {
+	.sql = "DELETE FROM provconn.idempotency"
+	" WHERE shard_key OPERATOR(pg_catalog.=) $1 AND user_id OPERATOR(pg_catalog.=) $2",
+	.nargs = 2,
+	.types = {INT4OID, UUIDOID}
+};
+
 static TimestampTz oldest_kept(TimestampTz now);
 
 bool
@@ -145,6 +152,16 @@ provconn_idempotency_keep(const ProvconnIdempotent *accepted, TimestampTz now)
 	old_values[2] = values[8];
 	(void) provconn_store_run(&idempotency, &forget_old, old_values, NULL, 0, NULL, NULL);
 	return true;
+}
+
+void
+provconn_idempotency_forget_user(const ProvconnUuid *user_id)
+{
+	Datum		values[2];
+
+	values[0] = Int32GetDatum(provconn_shard_of_user(user_id));
+	values[1] = UUIDPGetDatum((const pg_uuid_t *) user_id);
+	(void) provconn_store_run(&idempotency, &forget_user, values, NULL, 0, NULL, NULL);
 }
 
 static TimestampTz

@@ -31,4 +31,7 @@ extern bool provconn_idempotency_find(const ProvconnUuid *user_id, const Provcon
  */
 extern bool provconn_idempotency_keep(const ProvconnIdempotent *accepted, TimestampTz now);
 
+/* Forgets every key of a user. */
+extern void provconn_idempotency_forget_user(const ProvconnUuid *user_id);
+
 #endif							/* PROVCONN_IDEMPOTENCY_H */

@@ -1,43 +1,46 @@
 /*
- * keyring.c (layer 4): master keys and data keys.
+ * keyring.c (layer 4): data keys.
  *
  * Credentials are sealed with data keys.  These stand in provconn.data_key,
- * each wrapped (sealed) by a master key of the key file, with a check value of
- * both, so that a wrong key is named before any data is touched.
+ * each wrapped (sealed) by a master key, with a check value of both, so that a
+ * wrong key is named before any data is touched.  The highest id that is not
+ * retired is the current one.
  *
- * A master key is read from its file when a data key has to be unwrapped and
- * wiped at once.  Unwrapped data keys stay in one page of locked memory until
- * the table or a key setting changes.  A data key that the current transaction
- * made is used, but trusted no longer than that transaction (or subtransaction)
- * lives: after a rollback its id may belong to another key.
+ * Unwrapped data keys stay in one page of locked memory until the table or a
+ * key setting changes, or the configuration is reloaded.  A data key that the
+ * current transaction made is used, but trusted no longer than that transaction
+ * (or subtransaction) lives: after a rollback its id may belong to another key.
+ *
+ * Locks on the table: who seals, or reads what is to be opened, holds ROW SHARE
+ * until the end of its transaction, so that who retires a key can wait for all
+ * that may have sealed with it while it was current.  Who changes keys holds SHARE UPDATE EXCLUSIVE,
+ * one at a time.  Neither waits for the other.
  */
 #include "postgres.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "storage/fd.h"
+#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/timestamp.h"
 
 #include "cipher.h"
 #include "compat.h"
 #include "fault.h"
-#include "keyfile.h"
 #include "keyring.h"
+#include "masterkey.h"
 #include "secret.h"
 #include "settings.h"
 #include "store.h"
 
 #define CHECK_LENGTH 8
-#define KEY_FILE_MAX (64 * 1024)
 #define CACHE_SIZE 64
 #define WRAP_PURPOSE "provconn.data_key"
+#define MASTER_CHECK "provconn.master_check"
+#define DATA_CHECK "provconn.data_check"
 
 enum
 {
@@ -76,6 +79,7 @@ typedef struct CachedKey
 typedef struct Cache
 {
 	uint64		generation;		/* of the settings it was filled under */
+	TimestampTz reloaded;		/* when those were loaded */
 	int32		current;		/* id of the current key, 0 when not known */
 	TransactionId current_writer;
 	int			next;			/* the place to be filled next */
@@ -89,14 +93,24 @@ typedef struct Search
 	int32		highest;		/* of all ids seen */
 	int32		found;
 	TransactionId writer;
+	bool		retired;
 	int32		master_key_id;
 	bytea	   *master_check;
 	bytea	   *wrapped;
 	bytea	   *check_value;
 } Search;
 
+/* Data keys that are to be wrapped anew. */
+typedef struct Wrapped
+{
+	int			count;
+	int			size;
+	int32	   *ids;
+} Wrapped;
+
 static Cache *cache = NULL;
 static bool cache_stale = false;
+static bool changing = false;	/* a row, as this file alone may */
 
 static void refresh_cache(void);
 static const unsigned char *cached_key(int32 key_id);
@@ -104,14 +118,19 @@ static bool still_valid(TransactionId writer);
 static void search_table(int32 wanted, Search *search);
 static bool visit_row(ProvconnRow *row, void *arg);
 static const unsigned char *unwrap_key(const Search *search);
+static const ProvconnMasterKey *master_of(const Search *search);
 static const unsigned char *remember_key(int32 id, TransactionId writer, const unsigned char *bytes);
 static int32 choose_key_id(void);
+static void lock_for_change(void);
 static void create_key(int32 key_id);
-static void read_master_keys(ProvconnMasterKey *keys, int *count);
-static char *read_key_file(size_t *len);
-static void check_of(const unsigned char *key, const char *label, unsigned char check[CHECK_LENGTH]);
+static bool list_wrapped(ProvconnRow *row, void *arg);
+static bool is_wrapped_by(const Search *search, const ProvconnMasterKey *master);
+static void set_wrapped(ProvconnValues *values, int32 key_id, const unsigned char *bytes,
+						const ProvconnMasterKey *master);
+static void change_row(int32 key_id, const ProvconnValues *changes);
+static bytea *check_of(const unsigned char *key, const char *label);
+static bool has_check(const bytea *stored, const unsigned char *key, const char *label);
 static ProvconnSpan wrap_binding(int32 key_id);
-static bytea *bytea_of(const void *bytes, Size len);
 static void forget_keys(Datum arg, Oid relid);
 
 void
@@ -126,6 +145,9 @@ provconn_keyring_current(int32 *key_id)
 	const unsigned char *bytes = NULL;
 	Search		search;
 
+	/* News of a rotation is heard now, whether or not the lock was held before. */
+	provconn_keyring_hold();
+	AcceptInvalidationMessages();
 	refresh_cache();
 	if (cache->current != 0 && still_valid(cache->current_writer))
 	{
@@ -166,7 +188,121 @@ provconn_keyring_get(int32 key_id)
 		return bytes;
 
 	search_table(key_id, &search);
-	return search.found == 0 ? NULL : unwrap_key(&search);
+	/* What this snapshot shows was sealed anew since. */
+	if (search.retired && IsolationUsesXactSnapshot())
+		provconn_fault_raise(PROVCONN_FAULT_CONCURRENT_UPDATE);
+	if (search.found == 0 || search.retired)
+		return NULL;
+	bytes = unwrap_key(&search);
+	return remember_key(search.found, search.writer, bytes);
+}
+
+void
+provconn_keyring_hold(void)
+{
+	LockRelationOid(provconn_store_relid(&data_key), RowShareLock);
+}
+
+void
+provconn_keyring_verify(int32 key_id)
+{
+	Search		search;
+
+	search_table(key_id, &search);
+	if (search.found == 0)
+		provconn_fault_raise(PROVCONN_FAULT_KEY_UNKNOWN, key_id);
+	if (!search.retired)
+		(void) unwrap_key(&search);
+}
+
+int32
+provconn_keyring_rotate(void)
+{
+	Search		search;
+
+	lock_for_change();
+	search_table(0, &search);
+	create_key(search.highest + 1);
+	/* In use at once: no other key may have kept this one from its place. */
+	search_table(0, &search);
+	if (search.found == 0)
+		provconn_fault_raise(PROVCONN_FAULT_NO_DATA_KEY);
+	return search.found;
+}
+
+int
+provconn_keyring_rewrap(void)
+{
+	const ProvconnMasterKey *masters;
+	const ProvconnMasterKey *current;
+	Wrapped		wrapped = {0};
+	int			rewrapped = 0;
+	int			count;
+
+	lock_for_change();
+	masters = provconn_masterkey_read(&count);
+	current = &masters[count - 1];
+	provconn_store_each(&data_key, list_wrapped, &wrapped);
+	for (int i = 0; i < wrapped.count; i++)
+	{
+		ProvconnValues changes = {0};
+		Search		search;
+
+		search_table(wrapped.ids[i], &search);
+		if (search.found == 0 || is_wrapped_by(&search, current))
+			continue;
+		set_wrapped(&changes, search.found, unwrap_key(&search), current);
+		change_row(search.found, &changes);
+		rewrapped++;
+	}
+	return rewrapped;
+}
+
+bool
+provconn_keyring_begin_retiring(int32 key_id)
+{
+	Search		search;
+	Search		current;
+
+	lock_for_change();
+	search_table(key_id, &search);
+	if (key_id < 1 || search.found == 0)
+		provconn_fault_raise(PROVCONN_FAULT_KEY_UNKNOWN, key_id);
+	if (search.retired)
+		return false;
+	search_table(0, &current);
+	if (current.found == key_id)
+		provconn_fault_raise(PROVCONN_FAULT_KEY_CURRENT, key_id);
+	provconn_keyring_wait_for_sealers();
+	return true;
+}
+
+void
+provconn_keyring_retire(int32 key_id, TimestampTz now)
+{
+	ProvconnValues changes = {0};
+
+	provconn_values_set(&changes, COLUMN_RETIRED_AT, TimestampTzGetDatum(now));
+	provconn_values_set(&changes, COLUMN_WRAPPED,
+						PointerGetDatum(cstring_to_text_with_len("", 0)));
+	provconn_values_set(&changes, COLUMN_CHECK_VALUE,
+						PointerGetDatum(cstring_to_text_with_len("", 0)));
+	change_row(key_id, &changes);
+}
+
+void
+provconn_keyring_wait_for_sealers(void)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, provconn_store_relid(&data_key));
+	WaitForLockers(tag, ExclusiveLock, false);
+}
+
+bool
+provconn_keyring_is_changing(void)
+{
+	return changing;
 }
 
 /* Makes the cache at first use, and empties it where it may be out of date. */
@@ -176,14 +312,12 @@ refresh_cache(void)
 	uint64		generation = provconn_settings_key_generation();
 
 	if (cache == NULL)
-	{
-		cache = provconn_secret_page(sizeof(Cache));
-		cache->generation = generation;
-	}
-	if (cache_stale || cache->generation != generation)
+		cache = provconn_secret_page(sizeof(Cache), false);
+	if (cache_stale || cache->generation != generation || cache->reloaded != PgReloadTime)
 	{
 		provconn_secret_wipe(cache, sizeof(Cache));
 		cache->generation = generation;
+		cache->reloaded = PgReloadTime;
 		cache_stale = false;
 	}
 }
@@ -236,6 +370,7 @@ visit_row(ProvconnRow *row, void *arg)
 		return true;
 
 	search->found = key_id;
+	search->retired = retired;
 	search->writer = TransactionIdIsCurrentTransactionId(writer) ? writer : InvalidTransactionId;
 	search->master_key_id =
 		DatumGetInt32(provconn_store_get(row, COLUMN_MASTER_KEY_ID, &isnull));
@@ -247,50 +382,44 @@ visit_row(ProvconnRow *row, void *arg)
 	return search->wanted == 0;
 }
 
+/* The bytes of a data key, wiped with CurrentMemoryContext. */
 static const unsigned char *
 unwrap_key(const Search *search)
 {
-	ProvconnMasterKey *masters = provconn_secret_alloc(sizeof(ProvconnMasterKey) *
-													   PROVCONN_KEYFILE_MAX_KEYS);
 	ProvconnSpan purpose = {WRAP_PURPOSE, strlen(WRAP_PURPOSE)};
+	const ProvconnMasterKey *master = master_of(search);
 	ProvconnEnvelope envelope;
 	ProvconnSpan plain;
-	unsigned char check[CHECK_LENGTH];
-	const unsigned char *key;
-	const ProvconnMasterKey *master = NULL;
-	int			count;
-
-	read_master_keys(masters, &count);
-	for (int i = 0; i < count; i++)
-		if (masters[i].id == search->master_key_id)
-			master = &masters[i];
-	if (master == NULL)
-		provconn_fault_raise(PROVCONN_FAULT_MASTER_KEY_MISSING, search->master_key_id,
-							 search->found);
-
-	check_of(master->bytes, "provconn.master_check", check);
-	if (VARSIZE_ANY_EXHDR(search->master_check) != CHECK_LENGTH ||
-		!provconn_secret_equal(check, VARDATA_ANY(search->master_check), CHECK_LENGTH))
-		provconn_fault_raise(PROVCONN_FAULT_MASTER_KEY_WRONG, search->master_key_id,
-							 search->found);
 
 	if (!provconn_envelope_parse((const unsigned char *) VARDATA_ANY(search->wrapped),
 								 VARSIZE_ANY_EXHDR(search->wrapped), &envelope) ||
 		envelope.key_id != search->master_key_id ||
 		!provconn_cipher_open(master->bytes, &envelope, purpose,
 							  wrap_binding(search->found), &plain) ||
-		plain.len != PROVCONN_KEY_LENGTH)
+		plain.len != PROVCONN_KEY_LENGTH ||
+		!has_check(search->check_value, (const unsigned char *) plain.data, DATA_CHECK))
 		provconn_fault_raise(PROVCONN_FAULT_DATA_KEY_DAMAGED, search->found);
+	return (const unsigned char *) plain.data;
+}
 
-	check_of((const unsigned char *) plain.data, "provconn.data_check", check);
-	if (VARSIZE_ANY_EXHDR(search->check_value) != CHECK_LENGTH ||
-		!provconn_secret_equal(check, VARDATA_ANY(search->check_value), CHECK_LENGTH))
-		provconn_fault_raise(PROVCONN_FAULT_DATA_KEY_DAMAGED, search->found);
+/* The master key that wrapped a data key, told from others of its id by its check value. */
+static const ProvconnMasterKey *
+master_of(const Search *search)
+{
+	int			count;
+	const ProvconnMasterKey *masters = provconn_masterkey_read(&count);
 
-	key = remember_key(search->found, search->writer, (const unsigned char *) plain.data);
-	provconn_secret_wipe(masters, sizeof(ProvconnMasterKey) * PROVCONN_KEYFILE_MAX_KEYS);
-	provconn_secret_wipe(unconstify(char *, plain.data), plain.len);
-	return key;
+	for (int i = 0; i < count; i++)
+	{
+		if (masters[i].id != search->master_key_id)
+			continue;
+		if (!has_check(search->master_check, masters[i].bytes, MASTER_CHECK))
+			provconn_fault_raise(PROVCONN_FAULT_MASTER_KEY_WRONG, search->master_key_id,
+								 search->found);
+		return &masters[i];
+	}
+	provconn_fault_raise(PROVCONN_FAULT_MASTER_KEY_MISSING, search->master_key_id,
+						 search->found);
 }
 
 static const unsigned char *
@@ -328,109 +457,117 @@ choose_key_id(void)
 	return search.highest + 1;
 }
 
+/* One at a time; a lock that is waited for may bring news. */
+static void
+lock_for_change(void)
+{
+	LockRelationOid(provconn_store_relid(&data_key), ShareUpdateExclusiveLock);
+}
+
 static void
 create_key(int32 key_id)
 {
-	ProvconnMasterKey *masters = provconn_secret_alloc(sizeof(ProvconnMasterKey) *
-													   PROVCONN_KEYFILE_MAX_KEYS);
 	unsigned char *fresh = provconn_secret_alloc(PROVCONN_KEY_LENGTH);
-	ProvconnSpan purpose = {WRAP_PURPOSE, strlen(WRAP_PURPOSE)};
-	ProvconnSpan plain = {(const char *) fresh, PROVCONN_KEY_LENGTH};
-	const ProvconnMasterKey *master;
+	const ProvconnMasterKey *masters;
 	ProvconnValues row = {0};
-	unsigned char check[CHECK_LENGTH];
 	int			count;
 
-	read_master_keys(masters, &count);
-	master = &masters[count - 1];
+	masters = provconn_masterkey_read(&count);
 	if (!pg_strong_random(fresh, PROVCONN_KEY_LENGTH))
 		elog(ERROR, "could not generate random values");
-
 	provconn_values_set(&row, COLUMN_KEY_ID, Int32GetDatum(key_id));
-	provconn_values_set(&row, COLUMN_MASTER_KEY_ID, Int32GetDatum(master->id));
-	check_of(master->bytes, "provconn.master_check", check);
-	provconn_values_set(&row, COLUMN_MASTER_CHECK,
-						PointerGetDatum(bytea_of(check, CHECK_LENGTH)));
-	provconn_values_set(&row, COLUMN_WRAPPED,
+	provconn_values_set(&row, COLUMN_CREATED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
+	provconn_values_set(&row, COLUMN_CHECK_VALUE, PointerGetDatum(check_of(fresh, DATA_CHECK)));
+	set_wrapped(&row, key_id, fresh, &masters[count - 1]);
+	provconn_store_insert(&data_key, InvalidOid, &row);
+}
+
+static bool
+list_wrapped(ProvconnRow *row, void *arg)
+{
+	Wrapped    *wrapped = arg;
+	bool		isnull;
+	bool		retired;
+
+	(void) provconn_store_get(row, COLUMN_RETIRED_AT, &isnull);
+	retired = !isnull;
+	if (retired)
+		return true;
+	if (wrapped->count == wrapped->size)
+	{
+		wrapped->size = wrapped->size * 2 + 16;
+		wrapped->ids = wrapped->ids == NULL ? palloc(sizeof(int32) * wrapped->size) :
+											  repalloc(wrapped->ids, sizeof(int32) * wrapped->size);
+	}
+	wrapped->ids[wrapped->count++] =
+		DatumGetInt32(provconn_store_get(row, COLUMN_KEY_ID, &isnull));
+	return true;
+}
+
+static bool
+is_wrapped_by(const Search *search, const ProvconnMasterKey *master)
+{
+	return search->master_key_id == master->id &&
+		has_check(search->master_check, master->bytes, MASTER_CHECK);
+}
+
+/* The columns that change with the master key. */
+static void
+set_wrapped(ProvconnValues *values, int32 key_id, const unsigned char *bytes,
+			const ProvconnMasterKey *master)
+{
+	ProvconnSpan purpose = {WRAP_PURPOSE, strlen(WRAP_PURPOSE)};
+	ProvconnSpan plain = {(const char *) bytes, PROVCONN_KEY_LENGTH};
+
+	provconn_values_set(values, COLUMN_MASTER_KEY_ID, Int32GetDatum(master->id));
+	provconn_values_set(values, COLUMN_MASTER_CHECK,
+						PointerGetDatum(check_of(master->bytes, MASTER_CHECK)));
+	provconn_values_set(values, COLUMN_WRAPPED,
 						PointerGetDatum(provconn_cipher_seal(master->bytes, master->id, purpose,
 															 wrap_binding(key_id), plain)));
-	check_of(fresh, "provconn.data_check", check);
-	provconn_values_set(&row, COLUMN_CHECK_VALUE,
-						PointerGetDatum(bytea_of(check, CHECK_LENGTH)));
-	provconn_values_set(&row, COLUMN_CREATED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
-
-	provconn_store_insert(&data_key, InvalidOid, &row);
-	CacheInvalidateRelcacheByRelid(provconn_store_relid(&data_key));
-	provconn_secret_wipe(masters, sizeof(ProvconnMasterKey) * PROVCONN_KEYFILE_MAX_KEYS);
-	provconn_secret_wipe(fresh, PROVCONN_KEY_LENGTH);
 }
 
+/* Past the guard of the table, which asks provconn_keyring_is_changing(). */
 static void
-read_master_keys(ProvconnMasterKey *keys, int *count)
+change_row(int32 key_id, const ProvconnValues *changes)
 {
-	ProvconnKeyfileFault fault;
-	ProvconnSpan text;
-	int			line;
-	char	   *buffer = read_key_file(&text.len);
+	Datum		key = Int32GetDatum(key_id);
+	ProvconnRow row;
 
-	text.data = buffer;
-	fault = provconn_keyfile_parse(text, keys, count, &line);
-	provconn_secret_wipe(buffer, text.len);
-	if (fault == PROVCONN_KEYFILE_EMPTY)
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_EMPTY);
-	if (fault != PROVCONN_KEYFILE_OK)
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_MALFORMED, line,
-							 provconn_keyfile_fault_text(fault));
-}
-
-static char *
-read_key_file(size_t *len)
-{
-	const char *path = provconn_settings_key_file();
-	char	   *buffer = provconn_secret_alloc(KEY_FILE_MAX);
-	struct stat status;
-	int			fd;
-	ssize_t		got = 0;
-	size_t		total = 0;
-
-	if (path == NULL || *path == '\0')
-		provconn_fault_raise(PROVCONN_FAULT_KEY_NOT_CONFIGURED);
-
-	/* O_NONBLOCK: a FIFO put there must not hang the backend. */
-	fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
-	if (fd < 0)
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNREADABLE, strerror(errno));
-	if (fstat(fd, &status) != 0)
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNREADABLE, strerror(errno));
-	if (!S_ISREG(status.st_mode))
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNSAFE, "not a regular file");
-	if (status.st_uid != geteuid())
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNSAFE, "owned by another user");
-	if ((status.st_mode & 07777 & ~(S_IRUSR | S_IWUSR)) != 0)
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNSAFE, "mode wider than 0600");
-
-	while (total < KEY_FILE_MAX &&
-		   (got = read(fd, buffer + total, KEY_FILE_MAX - total)) > 0)
-		total += got;
-	if (got < 0)
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNREADABLE, strerror(errno));
-	if (total == KEY_FILE_MAX)
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNSAFE, "64 kB or larger");
-	CloseTransientFile(fd);
-	*len = total;
-	return buffer;
+	if (!provconn_store_find(&data_key, &key, PROVCONN_LOCK_WAIT, &row))
+		provconn_fault_raise(PROVCONN_FAULT_CONCURRENT_UPDATE);
+	changing = true;
+	PG_TRY();
+	{
+		provconn_store_update(&row, changes);
+	}
+	PG_FINALLY();
+	{
+		changing = false;
+	}
+	PG_END_TRY();
+	provconn_store_close(&row);
 }
 
 /* Tells keys apart without telling anything of them. */
-static void
-check_of(const unsigned char *key, const char *label, unsigned char check[CHECK_LENGTH])
+static bytea *
+check_of(const unsigned char *key, const char *label)
 {
 	ProvconnSpan key_span = {(const char *) key, PROVCONN_KEY_LENGTH};
 	ProvconnSpan label_span = {label, strlen(label)};
 	unsigned char mac[PROVCONN_CIPHER_MAC];
 
 	provconn_cipher_hmac(key_span, label_span, mac);
-	memcpy(check, mac, CHECK_LENGTH);
+	/* bytea and text share their layout */
+	return (bytea *) cstring_to_text_with_len((char *) mac, CHECK_LENGTH);
+}
+
+static bool
+has_check(const bytea *stored, const unsigned char *key, const char *label)
+{
+	return VARSIZE_ANY_EXHDR(stored) == CHECK_LENGTH &&
+		provconn_secret_equal(VARDATA_ANY(stored), VARDATA_ANY(check_of(key, label)),
+							  CHECK_LENGTH);
 }
 
 /* What a wrapped data key is bound to: its id. */
@@ -445,16 +582,6 @@ wrap_binding(int32 key_id)
 	bytes[2] = (char) ((uint32) key_id >> 8);
 	bytes[3] = (char) key_id;
 	return binding;
-}
-
-static bytea *
-bytea_of(const void *bytes, Size len)
-{
-	bytea	   *result = palloc(VARHDRSZ + len);
-
-	SET_VARSIZE(result, VARHDRSZ + len);
-	memcpy(VARDATA(result), bytes, len);
-	return result;
 }
 
 static void

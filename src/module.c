@@ -7,8 +7,10 @@
 
 #include "catalog.h"
 #include "keyring.h"
+#include "masterkey.h"
 #include "settings.h"
 #include "store.h"
+#include "throttle.h"
 
 PG_MODULE_MAGIC;
 
@@ -18,6 +20,8 @@ void
 _PG_init(void)
 {
 	provconn_settings_define();
+	provconn_masterkey_init();
+	provconn_throttle_init();
 	provconn_catalog_init();
 	provconn_store_init();
 	provconn_keyring_init();

@@ -255,6 +255,8 @@ run_month_ddl(Month month)
 	run_ddl("CREATE TABLE provconn.%s (LIKE provconn.audit INCLUDING ALL,"
 			" PRIMARY KEY (shard_key, audit_id))", name);
 	run_ddl("CREATE INDEX ON provconn.%s (connection_id, audit_id)", name);
+	/* For provconn_erase_user: the few refusals that name two users. */
+	run_ddl("CREATE INDEX ON provconn.%s (user_id) WHERE owner_id IS NOT NULL", name);
 	run_ddl("COMMENT ON TABLE provconn.%s IS 'provconn: audit rows of %04d-%02d (UTC)'",
 			name, month.year, month.month);
 	run_ddl("CREATE TRIGGER provconn_audit_no_truncate BEFORE TRUNCATE ON provconn.%s"

@@ -517,7 +517,7 @@ take_row(Sweep *sweep, const Turn *turn, const ProvconnUuid *id, Take take)
 	MemoryContextReset(sweep->row_context);
 	MemoryContextSwitchTo(sweep->row_context);
 	/* It is locked: this waits for nobody. */
-	if (provconn_connection_find(id, true, &connection))
+	if (provconn_connection_find(id, PROVCONN_LOCK_WAIT, &connection))
 	{
 		sweep->call.connection_id = &connection.id;
 		sweep->call.provider_slug = turn->slug;
@@ -663,9 +663,7 @@ fail_damaged(Sweep *sweep, ProvconnConnection *connection)
 	call.reason.len = strlen(DAMAGED_REASON);
 	(void) record_failure(&call, connection, false);
 	sweep->done++;
-	provconn_fault_warn(PROVCONN_FAULT_CREDENTIAL_SKIPPED,
-						DatumGetCString(DirectFunctionCall1(uuid_out,
-															UUIDPGetDatum((const pg_uuid_t *) &connection->id))));
+	provconn_call_warn(PROVCONN_FAULT_CREDENTIAL_SKIPPED, connection);
 }
 
 /*

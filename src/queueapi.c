@@ -22,6 +22,7 @@
 #include "fault.h"
 #include "queue.h"
 #include "refresh.h"
+#include "statement.h"
 
 PG_FUNCTION_INFO_V1(provconn_refresh);
 PG_FUNCTION_INFO_V1(provconn_refresh_batch);
@@ -31,6 +32,9 @@ PG_FUNCTION_INFO_V1(provconn_release);
 PG_FUNCTION_INFO_V1(provconn_expire_overdue);
 PG_FUNCTION_INFO_V1(provconn_reset_provider);
 
+static Datum run_refresh(PG_FUNCTION_ARGS);
+static Datum run_refresh_batch(PG_FUNCTION_ARGS);
+static Datum run_claim_due(PG_FUNCTION_ARGS);
 static void read_refresh(Datum command, ProvconnRefreshCommand *refresh);
 static Tuplestorestate *begin_rows(FunctionCallInfo fcinfo);
 static void put_row(Tuplestorestate *rows, Datum composite);
@@ -39,6 +43,12 @@ static void require_arguments(FunctionCallInfo fcinfo, int count, const char *co
 
 Datum
 provconn_refresh(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_shield(run_refresh, fcinfo);
+}
+
+static Datum
+run_refresh(PG_FUNCTION_ARGS)
 {
 	Oid			caller = GetUserId();
 	ProvconnRefreshCommand command = {0};
@@ -59,6 +69,12 @@ provconn_refresh(PG_FUNCTION_ARGS)
 
 Datum
 provconn_refresh_batch(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_shield(run_refresh_batch, fcinfo);
+}
+
+static Datum
+run_refresh_batch(PG_FUNCTION_ARGS)
 {
 	Oid			caller = GetUserId();
 	Tuplestorestate *rows;
@@ -105,6 +121,12 @@ provconn_refresh_batch(PG_FUNCTION_ARGS)
 
 Datum
 provconn_claim_due(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_shield(run_claim_due, fcinfo);
+}
+
+static Datum
+run_claim_due(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"worker", "within", "max_connections", "lease_for"};
 	Oid			caller = GetUserId();

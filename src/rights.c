@@ -46,7 +46,7 @@ static ProvconnTable role_grant = {
 
 #define STATEMENTS(verb, preposition) \
 	"SELECT pg_catalog.string_agg(CASE WHEN c.is_function" \
-	" THEN pg_catalog.format('" verb " EXECUTE ON FUNCTION %s " preposition " %I'," \
+	" THEN pg_catalog.format('" verb " EXECUTE ON ROUTINE %s " preposition " %I'," \
 	" p.oid::pg_catalog.regprocedure, pg_catalog.pg_get_userbyid($2))" \
 	" ELSE pg_catalog.format('" verb " SELECT ON TABLE %s " preposition " %I'," \
 	" v.oid::pg_catalog.regclass, pg_catalog.pg_get_userbyid($2)) END, '; ')" OBJECTS_OF_CAPABILITY
@@ -112,7 +112,7 @@ static ProvconnStatement withdraw_statements = {
 	" FROM (SELECT 'TABLE ' OPERATOR(pg_catalog.||) c.oid::pg_catalog.regclass::pg_catalog.text AS object,"
 	" c.relowner AS owner, c.relacl AS acl, 'pg_catalog.pg_class'::pg_catalog.regclass AS class, c.oid AS oid"
 	" FROM pg_catalog.pg_class AS c"
-	" UNION ALL SELECT 'FUNCTION ' OPERATOR(pg_catalog.||) p.oid::pg_catalog.regprocedure::pg_catalog.text,"
+	" UNION ALL SELECT 'ROUTINE ' OPERATOR(pg_catalog.||) p.oid::pg_catalog.regprocedure::pg_catalog.text,"
 	" p.proowner, COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner)),"
 	" 'pg_catalog.pg_proc'::pg_catalog.regclass, p.oid FROM pg_catalog.pg_proc AS p"
 	" UNION ALL SELECT 'SCHEMA ' OPERATOR(pg_catalog.||) n.oid::pg_catalog.regnamespace::pg_catalog.text,"

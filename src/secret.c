@@ -1,11 +1,10 @@
 /*
- * secret.c (layer 2): the datum of type provconn_secret, and memory for secrets.
+ * secret.c (layer 2): memory for secrets.
  *
- * A secret's bytes enter through the type's input functions and leave through
- * provconn_secret_open() alone.  Memory from provconn_secret_alloc() belongs to
- * the context that was current and is wiped with it, also when a transaction
- * aborts; it is no palloc chunk, so nobody may pfree it.  Memory from provconn_secret_page() belongs to its caller for the
- * life of the backend.
+ * Memory from provconn_secret_alloc() belongs to the context that was current
+ * and is wiped with it, also when a transaction aborts; it is no palloc chunk,
+ * so nobody may pfree it.  Memory from provconn_secret_page() belongs to its
+ * caller for the life of the process.
  */
 #include "postgres.h"
 
@@ -25,27 +24,6 @@ typedef struct WipedChunk
 } WipedChunk;
 
 static void wipe_chunk(void *arg);
-
-Datum
-provconn_secret_make(ProvconnSpan bytes)
-{
-	struct varlena *datum = palloc(VARHDRSZ + bytes.len);
-
-	SET_VARSIZE(datum, VARHDRSZ + bytes.len);
-	memcpy(VARDATA(datum), bytes.data, bytes.len);
-	return PointerGetDatum(datum);
-}
-
-ProvconnSpan
-provconn_secret_open(Datum secret)
-{
-	struct varlena *datum = PG_DETOAST_DATUM_PACKED(secret);
-	ProvconnSpan bytes;
-
-	bytes.data = VARDATA_ANY(datum);
-	bytes.len = VARSIZE_ANY_EXHDR(datum);
-	return bytes;
-}
 
 void *
 provconn_secret_alloc(Size size)
@@ -78,14 +56,15 @@ provconn_secret_equal(const void *a, const void *b, Size size)
 }
 
 void *
-provconn_secret_page(Size size)
+provconn_secret_page(Size size, bool shared)
 {
 	Size		page = (Size) sysconf(_SC_PAGESIZE);
 	void	   *memory;
 
 	if (size > page)
 		elog(ERROR, "key memory of %zu bytes is more than a page", size);
-	memory = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	memory = mmap(NULL, page, PROT_READ | PROT_WRITE,
+				  (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
@@ -98,9 +77,16 @@ provconn_secret_page(Size size)
 	(void) madvise(memory, page, MADV_DONTDUMP);
 #endif
 #ifdef MADV_WIPEONFORK
-	(void) madvise(memory, page, MADV_WIPEONFORK);
+	if (!shared)
+		(void) madvise(memory, page, MADV_WIPEONFORK);
 #endif
 	return memory;
+}
+
+void
+provconn_secret_protect_page(void *page)
+{
+	(void) mprotect(page, (Size) sysconf(_SC_PAGESIZE), PROT_READ);
 }
 
 static void

@@ -1,21 +1,13 @@
 /*
- * secret.h (layer 2): the datum of type provconn_secret, and memory for secrets.
+ * secret.h (layer 2): memory for secrets, and what a secret shows of itself.
  */
 #ifndef PROVCONN_SECRET_H
 #define PROVCONN_SECRET_H
 
 #include "postgres.h"
 
-#include "model.h"
-
 /* What a secret shows of itself wherever it is printed. */
 #define PROVCONN_SECRET_REDACTED "[redacted]"
-
-/* A datum of type provconn_secret, in CurrentMemoryContext. */
-extern Datum provconn_secret_make(ProvconnSpan bytes);
-
-/* The bytes of such a datum; they live as long as CurrentMemoryContext. */
-extern ProvconnSpan provconn_secret_open(Datum secret);
 
 /* Memory in CurrentMemoryContext that is wiped when that is reset or deleted. */
 extern void *provconn_secret_alloc(Size size);
@@ -28,8 +20,12 @@ extern bool provconn_secret_equal(const void *a, const void *b, Size size);
 
 /*
  * Memory for keys: locked into RAM where the limits allow, left out of core
- * dumps, wiped in a forked child; never freed.  size is at most one page.
+ * dumps; never freed.  size is at most one page.  A forked child finds the page
+ * wiped or, where it is shared, as it is.
  */
-extern void *provconn_secret_page(Size size);
+extern void *provconn_secret_page(Size size, bool shared);
+
+/* From here on the page is read only, in forked children too. */
+extern void provconn_secret_protect_page(void *page);
 
 #endif							/* PROVCONN_SECRET_H */

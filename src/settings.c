@@ -21,7 +21,9 @@ static int breaker_threshold = 10;
 static int give_up_after = 3 * 24 * 60 * 60 * 1000;
 static int give_up_failures = 20;
 static int idempotency_retention = 7 * 24 * 60 * 60;
+static char *key_command = NULL;
 static char *key_file = NULL;
+static int reveal_limit = 0;
 static uint64 key_generation = 0;
 
 static bool check_key_file(char **newval, void **extra, GucSource source);
@@ -86,6 +88,15 @@ provconn_settings_define(void)
 							7 * 24 * 60 * 60, 1, 365 * 24 * 60 * 60,
 							PGC_SUSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	/* Without preloading it can't be run; that is said when a key is needed. */
+	DefineCustomStringVariable("provconn.key_command",
+							   "Program that prints the master keys, run once at server start.",
+							   "It prints the lines of a key file; provconn.key_file, where set, is used instead.",
+							   &key_command,
+							   "",
+							   process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP,
+							   GUC_SUPERUSER_ONLY,
+							   NULL, NULL, NULL);
 	DefineCustomStringVariable("provconn.key_file",
 							   "Path of the file that holds the master keys.",
 							   "Lines of \"id:\" and 64 hexadecimal digits; the last one is current.",
@@ -93,6 +104,13 @@ provconn_settings_define(void)
 							   "",
 							   PGC_SUSET, GUC_SUPERUSER_ONLY,
 							   check_key_file, assign_key_file, NULL);
+	DefineCustomIntVariable("provconn.reveal_limit",
+							"How many credentials a role may reveal a minute.",
+							"0 sets no limit.",
+							&reveal_limit,
+							0, 0, INT_MAX,
+							PGC_SUSET, 0,
+							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("provconn");
 }
 
@@ -138,9 +156,21 @@ provconn_settings_idempotency_retention(void)
 }
 
 const char *
+provconn_settings_key_command(void)
+{
+	return key_command;
+}
+
+const char *
 provconn_settings_key_file(void)
 {
 	return key_file;
+}
+
+int
+provconn_settings_reveal_limit(void)
+{
+	return reveal_limit;
 }
 
 uint64

@@ -25,8 +25,14 @@ extern int	provconn_settings_give_up_failures(void);
 /* How long an idempotency key is kept, in seconds. */
 extern int	provconn_settings_idempotency_retention(void);
 
+/* The program that prints the master keys; NULL or empty where none is set. */
+extern const char *provconn_settings_key_command(void);
+
 /* The path of the key file; NULL or empty where none is set. */
 extern const char *provconn_settings_key_file(void);
+
+/* How many credentials a role may reveal a minute; 0: any number. */
+extern int	provconn_settings_reveal_limit(void);
 
 /* Grows by one whenever a setting that concerns keys was assigned. */
 extern uint64 provconn_settings_key_generation(void);

@@ -22,6 +22,7 @@
 #include "lifecycle.h"
 #include "rights.h"
 #include "shard.h"
+#include "statement.h"
 #include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(provconn_connect);
@@ -48,11 +49,20 @@ PG_FUNCTION_INFO_V1(provconn_reapply_grants);
 PG_FUNCTION_INFO_V1(provconn_check_install);
 PG_FUNCTION_INFO_V1(provconn_withdraw_defaults);
 
+static Datum run_connect(PG_FUNCTION_ARGS);
+static Datum run_reauthenticate(PG_FUNCTION_ARGS);
+static Datum run_reveal(PG_FUNCTION_ARGS);
 static Datum mark(FunctionCallInfo fcinfo, ProvconnEvent event, const char *function);
 static Datum form_revealed(const ProvconnOutcome *outcome, const ProvconnCredentials *revealed);
 
 Datum
 provconn_connect(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_shield(run_connect, fcinfo);
+}
+
+static Datum
+run_connect(PG_FUNCTION_ARGS)
 {
 	Oid			caller = GetUserId();
 	ProvconnConnectCommand command = {0};
@@ -116,6 +126,12 @@ provconn_disconnect(PG_FUNCTION_ARGS)
 
 Datum
 provconn_reauthenticate(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_shield(run_reauthenticate, fcinfo);
+}
+
+static Datum
+run_reauthenticate(PG_FUNCTION_ARGS)
 {
 	Oid			caller = GetUserId();
 	ProvconnReauthenticateCommand command;
@@ -181,6 +197,12 @@ provconn_set_metadata(PG_FUNCTION_ARGS)
 
 Datum
 provconn_reveal(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_shield(run_reveal, fcinfo);
+}
+
+static Datum
+run_reveal(PG_FUNCTION_ARGS)
 {
 	Oid			caller = GetUserId();
 	ProvconnRevealCommand command;

@@ -376,6 +376,13 @@ provconn_store_execute(ProvconnTable *table, const char *sql)
 	provconn_store_leave(&saved);
 }
 
+void
+provconn_store_commit_lazily(void)
+{
+	(void) set_config_option("synchronous_commit", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_LOCAL, true, 0, false);
+}
+
 static void
 resolve_table(ProvconnTable *table)
 {

@@ -146,6 +146,9 @@ extern uint64 provconn_store_run(ProvconnTable *table, ProvconnStatement *statem
 /* Runs DDL, or anything else for which a kept plan is no use, as the owner. */
 extern void provconn_store_execute(ProvconnTable *table, const char *sql);
 
+/* This transaction's commit need not reach the disk before it is reported. */
+extern void provconn_store_commit_lazily(void);
+
 static inline void
 provconn_values_set(ProvconnValues *values, int column, Datum value)
 {

@@ -25,6 +25,7 @@
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/portal.h"
 #include "utils/rls.h"
 #include "utils/timestamp.h"
@@ -36,6 +37,7 @@
 #include "connection.h"
 #include "fault.h"
 #include "health.h"
+#include "keyring.h"
 #include "lifecycle.h"
 #include "provider.h"
 #include "shard.h"
@@ -46,6 +48,7 @@ PG_FUNCTION_INFO_V1(provconn_audit_connection);
 PG_FUNCTION_INFO_V1(provconn_guard_provider);
 PG_FUNCTION_INFO_V1(provconn_open_provider);
 PG_FUNCTION_INFO_V1(provconn_guard_data_key);
+PG_FUNCTION_INFO_V1(provconn_notice_data_key);
 PG_FUNCTION_INFO_V1(provconn_guard_audit);
 
 /* A connection's tuple in a trigger. */
@@ -71,7 +74,11 @@ static bool same_value(const Version *old, const Version *fresh, int column);
 static bool same_attribute(const Version *old, const Version *fresh, AttrNumber attnum);
 static HeapTuple stamp_tuple(const Version *old, const Version *fresh,
 							 const ProvconnAuditFrame *frame);
+static bool is_same_but(const Version *old, const Version *fresh, AttrNumber first,
+						AttrNumber second);
 static bool is_same_but_place(const Version *old, const Version *fresh);
+static bool is_resealed(const ProvconnAuditFrame *frame, const Version *old, const Version *fresh);
+static bool is_erased(TriggerData *data);
 static bool is_same_place(const Version *old, const Version *fresh);
 static HeapTuple place_tuple(const Version *fresh);
 static void find_place(const Version *old, const Version *fresh, Datum *values, bool *nulls);
@@ -103,11 +110,14 @@ provconn_guard_connection(PG_FUNCTION_ARGS)
 		return PointerGetDatum(place_tuple(&fresh));
 	if (is_null(&fresh, CONNECTION_ID))
 		provconn_fault_raise(PROVCONN_FAULT_FORBIDDEN_CHANGE, "connection_id is null");
+	if (old.tuple != NULL && is_resealed(frame, &old, &fresh))
+		return PointerGetDatum(fresh.tuple);
 	if (old.tuple != NULL)
 		guard_update(&old, &fresh);
 	else
 		guard_insert(&fresh, frame == NULL);
-	guard_credential(old.tuple != NULL ? &old : NULL, &fresh);
+	if (frame == NULL || !frame->resealing)
+		guard_credential(old.tuple != NULL ? &old : NULL, &fresh);
 	return PointerGetDatum(stamp_tuple(old.tuple != NULL ? &old : NULL, &fresh, frame));
 }
 
@@ -135,6 +145,11 @@ provconn_audit_connection(PG_FUNCTION_ARGS)
 	frame = provconn_audit_frame(&id);
 	if (frame == NULL && (stands_aside(data) || (update && is_same_but_place(&old, &fresh))))
 		return PointerGetDatum(NULL);
+	if (update && is_resealed(frame, &old, &fresh))
+	{
+		frame->recorded = true;
+		return PointerGetDatum(NULL);
+	}
 	/* The guard did not see this change: it is disabled, or not the last trigger. */
 	if (update && same_value(&old, &fresh, CONNECTION_AUDIT_ID))
 		provconn_fault_raise(PROVCONN_FAULT_AUDIT_NOT_WRITTEN);
@@ -206,14 +221,30 @@ provconn_open_provider(PG_FUNCTION_ARGS)
 Datum
 provconn_guard_data_key(PG_FUNCTION_ARGS)
 {
-	return let_pass(trigger_data(fcinfo), PROVCONN_FAULT_DATA_KEY_FIXED, NULL);
+	TriggerData *data = trigger_data(fcinfo);
+
+	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && provconn_keyring_is_changing())
+		return PointerGetDatum(data->tg_newtuple);
+	return let_pass(data, PROVCONN_FAULT_DATA_KEY_FIXED, NULL);
+}
+
+/* AFTER INSERT, UPDATE and DELETE of data keys, by whomever: sessions read them anew. */
+Datum
+provconn_notice_data_key(PG_FUNCTION_ARGS)
+{
+	CacheInvalidateRelcache(trigger_data(fcinfo)->tg_relation);
+	return PointerGetDatum(NULL);
 }
 
 /* BEFORE UPDATE, DELETE and TRUNCATE of the audit and each of its partitions. */
 Datum
 provconn_guard_audit(PG_FUNCTION_ARGS)
 {
-	return let_pass(trigger_data(fcinfo), PROVCONN_FAULT_AUDIT_APPEND_ONLY, NULL);
+	TriggerData *data = trigger_data(fcinfo);
+
+	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && provconn_audit_is_erasing() && is_erased(data))
+		return PointerGetDatum(data->tg_newtuple);
+	return let_pass(data, PROVCONN_FAULT_AUDIT_APPEND_ONLY, NULL);
 }
 
 static TriggerData *
@@ -452,6 +483,20 @@ stamp_tuple(const Version *old, const Version *fresh, const ProvconnAuditFrame *
 	return heap_modify_tuple_by_cols(fresh->tuple, fresh->tupdesc, 5, attnums, values, nulls);
 }
 
+/* Whether the rows differ in these two columns at most; 0: in one at most. */
+static bool
+is_same_but(const Version *old, const Version *fresh, AttrNumber first, AttrNumber second)
+{
+	for (AttrNumber attnum = 1; attnum <= fresh->tupdesc->natts; attnum++)
+	{
+		if (attnum != first && attnum != second &&
+			!TupleDescAttr(fresh->tupdesc, attnum - 1)->attisdropped &&
+			!same_attribute(old, fresh, attnum))
+			return false;
+	}
+	return true;
+}
+
 /*
  * Whether the rows differ in their place in the queue at most.  That place
  * follows from the other columns, so it is no change of the connection.  An
@@ -460,15 +505,43 @@ stamp_tuple(const Version *old, const Version *fresh, const ProvconnAuditFrame *
 static bool
 is_same_but_place(const Version *old, const Version *fresh)
 {
-	AttrNumber	held_until = provconn_store_attnum(&provconn_connection_table,
-												   CONNECTION_HELD_UNTIL);
-	AttrNumber	due_at = provconn_store_attnum(&provconn_connection_table, CONNECTION_DUE_AT);
+	return is_same_but(old, fresh,
+					   provconn_store_attnum(&provconn_connection_table, CONNECTION_HELD_UNTIL),
+					   provconn_store_attnum(&provconn_connection_table, CONNECTION_DUE_AT));
+}
 
-	for (AttrNumber attnum = 1; attnum <= fresh->tupdesc->natts; attnum++)
+/*
+ * Whether this is the same secret under another data key: no change of the
+ * connection either.  Where a DBA's trigger changed more, it is one.
+ */
+static bool
+is_resealed(const ProvconnAuditFrame *frame, const Version *old, const Version *fresh)
+{
+	return frame != NULL && frame->resealing &&
+		is_same_but(old, fresh,
+					provconn_store_attnum(&provconn_connection_table, CONNECTION_CREDENTIAL), 0);
+}
+
+/* Whether an update of an audit row takes its personal values and no others. */
+static bool
+is_erased(TriggerData *data)
+{
+	Version		old = {data->tg_trigtuple, RelationGetDescr(data->tg_relation)};
+	Version		fresh = {data->tg_newtuple, RelationGetDescr(data->tg_relation)};
+
+	for (AttrNumber attnum = 1; attnum <= fresh.tupdesc->natts; attnum++)
 	{
-		if (attnum != held_until && attnum != due_at &&
-			!TupleDescAttr(fresh->tupdesc, attnum - 1)->attisdropped &&
-			!same_attribute(old, fresh, attnum))
+		Form_pg_attribute attribute = TupleDescAttr(fresh.tupdesc, attnum - 1);
+		const char *personal;
+		int			i = 0;
+
+		if (attribute->attisdropped)
+			continue;
+		while ((personal = provconn_audit_personal_column(i)) != NULL &&
+			   strcmp(personal, NameStr(attribute->attname)) != 0)
+			i++;
+		if (personal != NULL ? !heap_attisnull(fresh.tuple, attnum, fresh.tupdesc) :
+			!same_attribute(&old, &fresh, attnum))
 			return false;
 	}
 	return true;

@@ -19,6 +19,7 @@
 #include "compat.h"
 #include "fault.h"
 #include "json.h"
+#include "mask.h"
 #include "secret.h"
 #include "token.h"
 
@@ -58,14 +59,21 @@ static ProvconnSpan build_json(const Members *members);
 static const char *describe_fault(ProvconnTokenFault fault);
 static TimestampTz add_seconds(TimestampTz start, int64 usec);
 
+/*
+ * The string is wiped where it stands.  A parameter's is part of the client's
+ * message, which the server would show where it logs the parameters of a failed
+ * statement, and leave in memory; a literal's is part of a parse tree that the
+ * parser may scribble on.  No input string is part of a table or a plan.
+ */
 Datum
 provconn_secret_in(PG_FUNCTION_ARGS)
 {
-	ProvconnSpan bytes;
+	char	   *string = PG_GETARG_CSTRING(0);
+	ProvconnSpan bytes = {string, strlen(string)};
+	Datum		secret = provconn_mask_make(bytes);
 
-	bytes.data = PG_GETARG_CSTRING(0);
-	bytes.len = strlen(bytes.data);
-	PG_RETURN_DATUM(provconn_secret_make(bytes));
+	memset(string, '*', bytes.len);
+	PG_RETURN_DATUM(secret);
 }
 
 Datum
@@ -74,16 +82,19 @@ provconn_secret_out(PG_FUNCTION_ARGS)
 	PG_RETURN_CSTRING(pstrdup(PROVCONN_SECRET_REDACTED));
 }
 
-/* The bytes as they come, whatever the client's encoding. */
+/* The bytes as they come, whatever the client's encoding; wiped likewise. */
 Datum
 provconn_secret_recv(PG_FUNCTION_ARGS)
 {
 	StringInfo	buffer = (StringInfo) PG_GETARG_POINTER(0);
 	ProvconnSpan bytes;
+	Datum		secret;
 
 	bytes.len = buffer->len - buffer->cursor;
 	bytes.data = pq_getmsgbytes(buffer, bytes.len);
-	PG_RETURN_DATUM(provconn_secret_make(bytes));
+	secret = provconn_mask_make(bytes);
+	memset(unconstify(char *, bytes.data), '*', bytes.len);
+	PG_RETURN_DATUM(secret);
 }
 
 Datum
@@ -124,7 +135,7 @@ provconn_secret_from_jsonb(PG_FUNCTION_ARGS)
 
 	bytes.data = text;
 	bytes.len = strlen(text);
-	secret = provconn_secret_make(bytes);
+	secret = provconn_mask_make(bytes);
 	provconn_secret_wipe(text, bytes.len);
 	PG_RETURN_DATUM(secret);
 }
@@ -201,7 +212,7 @@ provconn_token_response(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		PG_RETURN_DATUM(form_credentials(false, text, PROVCONN_CREDENTIAL_OAUTH2, false, 0));
 
-	text = provconn_secret_open(PG_GETARG_DATUM(0));
+	text = provconn_mask_open(PG_GETARG_DATUM(0));
 	if (!pg_verify_mbstr(GetDatabaseEncoding(), text.data, (int) text.len, true))
 		provconn_fault_raise(PROVCONN_FAULT_SECRET_NOT_TEXT, "response");
 	buffer = provconn_secret_alloc(text.len);
@@ -228,7 +239,7 @@ secret_of_varlena(struct varlena *value)
 
 	bytes.data = VARDATA_ANY(value);
 	bytes.len = VARSIZE_ANY_EXHDR(value);
-	return provconn_secret_make(bytes);
+	return provconn_mask_make(bytes);
 }
 
 /* The arguments, in order, are the fields of the composite. */
@@ -257,7 +268,7 @@ form_credentials(bool has_secret, ProvconnSpan secret, ProvconnCredentialType ty
 	bool		nulls[3];
 
 	nulls[0] = !has_secret;
-	values[0] = has_secret ? provconn_secret_make(secret) : (Datum) 0;
+	values[0] = has_secret ? provconn_mask_make(secret) : (Datum) 0;
 	nulls[1] = false;
 	values[1] = provconn_catalog_credential_type_datum(type);
 	nulls[2] = !expires;
@@ -273,7 +284,7 @@ add_secret(Members *members, const char *name, FunctionCallInfo fcinfo, int argu
 
 	if (PG_ARGISNULL(argument))
 		return;
-	bytes = provconn_secret_open(PG_GETARG_DATUM(argument));
+	bytes = provconn_mask_open(PG_GETARG_DATUM(argument));
 	if (bytes.len == 0)
 		return;
 	if (memchr(bytes.data, '\0', bytes.len) != NULL ||

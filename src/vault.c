@@ -33,6 +33,13 @@ provconn_vault_seal(const ProvconnBinding *binding, ProvconnSpan secret)
 								describe_row(binding, key_id, associated), secret);
 }
 
+int32
+provconn_vault_key_id(const bytea *sealed)
+{
+	return provconn_envelope_key_id((const unsigned char *) VARDATA_ANY(sealed),
+									VARSIZE_ANY_EXHDR(sealed));
+}
+
 ProvconnOpening *
 provconn_vault_check(const ProvconnBinding *binding, const bytea *sealed)
 {

@@ -12,6 +12,9 @@
 /* Seals a secret with the current data key, in CurrentMemoryContext. */
 extern bytea *provconn_vault_seal(const ProvconnBinding *binding, ProvconnSpan secret);
 
+/* The data key that a sealed credential names. */
+extern int32 provconn_vault_key_id(const bytea *sealed);
+
 /* A credential that was found genuine, and is not open yet. */
 typedef struct ProvconnOpening
 {

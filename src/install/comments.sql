@@ -159,6 +159,19 @@ COMMENT ON FUNCTION @extschema@.provconn_revoke(regrole, text)
 COMMENT ON FUNCTION provconn.reapply_grants()
     IS 'grants again what provconn.role_grant lists; upgrades call it';
 
+-- Keys, users who leave
+
+COMMENT ON FUNCTION @extschema@.provconn_rotate_key()
+    IS 'makes a new data key, which seals from the commit on; returns its id';
+COMMENT ON PROCEDURE @extschema@.provconn_reencrypt(integer)
+    IS 'seals everything with the current data key, beside live traffic; commits as it goes and can be resumed';
+COMMENT ON FUNCTION @extschema@.provconn_retire_key(integer)
+    IS 'destroys a data key that seals nothing any more';
+COMMENT ON FUNCTION @extschema@.provconn_rewrap_keys()
+    IS 'wraps all data keys by the current master key; returns how many';
+COMMENT ON FUNCTION @extschema@.provconn_erase_user(uuid)
+    IS 'disconnects a user, erases names, metadata and personal values in the audit; returns how many connections';
+
 -- Triggers
 
 COMMENT ON FUNCTION provconn.guard_connection()
@@ -169,6 +182,9 @@ COMMENT ON FUNCTION provconn.guard_provider()
     IS 'trigger: a provider is never deleted and keeps its id';
 COMMENT ON FUNCTION provconn.guard_data_key()
     IS 'forbids UPDATE, DELETE and TRUNCATE of provconn.data_key';
+COMMENT ON FUNCTION provconn.notice_data_key()
+    IS 'trigger: makes all sessions read the data keys anew';
+COMMENT ON TRIGGER provconn_notice ON provconn.data_key IS 'makes all sessions read the data keys anew';
 COMMENT ON TRIGGER provconn_guard ON provconn.data_key IS 'forbids UPDATE and DELETE';
 COMMENT ON TRIGGER provconn_no_truncate ON provconn.data_key IS 'forbids TRUNCATE';
 COMMENT ON FUNCTION provconn.guard_audit()
@@ -369,3 +385,29 @@ COMMENT ON COLUMN provconn.provider_health.opened_at IS 'since when it is not cl
 COMMENT ON COLUMN provconn.provider_health.next_claim_at IS 'open: no probe before; half open: end of the step';
 COMMENT ON FUNCTION provconn.open_provider() IS 'trigger: gives a new provider its circuit breaker';
 COMMENT ON TRIGGER provconn_open ON provconn.provider IS 'gives a new provider its circuit breaker';
+
+COMMENT ON TABLE provconn.progress IS 'how far provconn_reencrypt is, on this server alone';
+COMMENT ON COLUMN provconn.progress.task IS 'what is done: reencrypt';
+COMMENT ON COLUMN provconn.progress.key_id IS 'data key that everything is sealed with';
+COMMENT ON COLUMN provconn.progress.shard_key IS 'shard of the last connection that was looked at; -1: none yet';
+COMMENT ON COLUMN provconn.progress.connection_id IS 'that connection';
+COMMENT ON COLUMN provconn.progress.done IS 'credentials sealed anew so far';
+COMMENT ON COLUMN provconn.progress.total IS 'credentials that were to be sealed anew when it began';
+COMMENT ON COLUMN provconn.progress.started_at IS 'when it began';
+COMMENT ON COLUMN provconn.progress.updated_at IS 'when the last batch was done';
+COMMENT ON COLUMN provconn.progress.finished_at IS 'when it was finished; null: running, or interrupted';
+COMMENT ON VIEW @extschema@.provconn_progress IS 'how far provconn_reencrypt is';
+COMMENT ON COLUMN @extschema@.provconn_progress.task IS 'what is done: reencrypt';
+COMMENT ON COLUMN @extschema@.provconn_progress.key_id IS 'data key that everything is sealed with';
+COMMENT ON COLUMN @extschema@.provconn_progress.done IS 'credentials sealed anew so far';
+COMMENT ON COLUMN @extschema@.provconn_progress.total IS 'credentials that were to be sealed anew when it began';
+COMMENT ON COLUMN @extschema@.provconn_progress.started_at IS 'when it began';
+COMMENT ON COLUMN @extschema@.provconn_progress.updated_at IS 'when the last batch was done';
+COMMENT ON COLUMN @extschema@.provconn_progress.finished_at IS 'when it was finished; null: running, or interrupted';
+COMMENT ON VIEW @extschema@.provconn_keys IS 'data keys, and how many credentials each has sealed';
+COMMENT ON COLUMN @extschema@.provconn_keys.key_id IS 'id that sealed credentials name';
+COMMENT ON COLUMN @extschema@.provconn_keys.state IS 'current: seals and opens; old: opens; retired: destroyed';
+COMMENT ON COLUMN @extschema@.provconn_keys.master_key_id IS 'master key that wraps it';
+COMMENT ON COLUMN @extschema@.provconn_keys.created_at IS 'when it was made';
+COMMENT ON COLUMN @extschema@.provconn_keys.retired_at IS 'when it was retired';
+COMMENT ON COLUMN @extschema@.provconn_keys.connections IS 'connections whose credential it has sealed';

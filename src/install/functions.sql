@@ -4,7 +4,7 @@ CREATE FUNCTION @extschema@.provconn_credentials(
     secret @extschema@.provconn_secret DEFAULT NULL,
     credential_type @extschema@.provconn_credential_type DEFAULT NULL,
     expires_at timestamptz DEFAULT NULL)
-RETURNS @extschema@.provconn_credentials LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+RETURNS @extschema@.provconn_credentials LANGUAGE c IMMUTABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION @extschema@.provconn_connect_command(
     user_id uuid DEFAULT NULL,
@@ -30,18 +30,18 @@ CREATE FUNCTION @extschema@.provconn_oauth2_credentials(
     expires_at timestamptz DEFAULT NULL,
     scope text DEFAULT NULL,
     token_type text DEFAULT NULL)
-RETURNS @extschema@.provconn_credentials LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+RETURNS @extschema@.provconn_credentials LANGUAGE c IMMUTABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION @extschema@.provconn_api_key_credentials(
     api_key @extschema@.provconn_secret,
     api_secret @extschema@.provconn_secret DEFAULT NULL,
     expires_at timestamptz DEFAULT NULL)
-RETURNS @extschema@.provconn_credentials LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+RETURNS @extschema@.provconn_credentials LANGUAGE c IMMUTABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION @extschema@.provconn_token_response(
     response @extschema@.provconn_secret,
     received_at timestamptz DEFAULT pg_catalog.now())
-RETURNS @extschema@.provconn_credentials LANGUAGE c IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+RETURNS @extschema@.provconn_credentials LANGUAGE c IMMUTABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 
 -- Commands.
 
@@ -174,6 +174,25 @@ RETURNS SETOF record LANGUAGE c STABLE STRICT PARALLEL SAFE ROWS 20 AS 'MODULE_P
 
 CREATE FUNCTION @extschema@.provconn_state_diagram(format text DEFAULT 'mermaid')
 RETURNS text LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+
+-- Keys.
+
+CREATE FUNCTION @extschema@.provconn_rotate_key()
+RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE PROCEDURE @extschema@.provconn_reencrypt(batch_size integer DEFAULT 1000)
+LANGUAGE c AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_retire_key(key_id integer)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_rewrap_keys()
+RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+-- Users who leave.
+
+CREATE FUNCTION @extschema@.provconn_erase_user(user_id uuid)
+RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 
 -- Rights.
 

@@ -72,4 +72,11 @@ INSERT INTO provconn.capability (capability, object_name, is_function) VALUES
     ('operator', 'provconn_register_provider', true),
     ('operator', 'provconn_set_provider_active', true),
     ('operator', 'provconn_reset_provider', true),
-    ('operator', 'provconn_expire_overdue', true);
+    ('operator', 'provconn_expire_overdue', true),
+    ('operator', 'provconn_rotate_key', true),
+    ('operator', 'provconn_reencrypt', true),
+    ('operator', 'provconn_retire_key', true),
+    ('operator', 'provconn_rewrap_keys', true),
+    ('operator', 'provconn_erase_user', true),
+    ('operator', 'provconn_keys', false),
+    ('operator', 'provconn_progress', false);

@@ -98,8 +98,23 @@ CREATE TABLE provconn.idempotency (
     CONSTRAINT idempotency_shard_check CHECK (shard_key OPERATOR(pg_catalog.=) @extschema@.provconn_shard(user_id))
 );
 
+-- Tasks of many transactions: of this server alone, so neither dumped nor replicated.
+CREATE TABLE provconn.progress (
+    task text NOT NULL,
+    key_id integer NOT NULL,
+    shard_key integer NOT NULL,
+    connection_id uuid NOT NULL,
+    done bigint NOT NULL,
+    total bigint NOT NULL,
+    started_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    finished_at timestamptz,
+    CONSTRAINT progress_pkey PRIMARY KEY (task)
+) WITH (fillfactor = 50);
+
 -- Months are partitions; the library makes them, ahead of time, each with the
--- primary key (shard_key, audit_id) and an index on (connection_id, audit_id).
+-- primary key (shard_key, audit_id) and indexes on (connection_id, audit_id) and
+-- on the user_id of refusals that name an owner, too.
 CREATE TABLE provconn.audit (
     shard_key integer NOT NULL,
     audit_id uuid NOT NULL,

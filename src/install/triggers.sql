@@ -13,6 +13,9 @@ RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_open_provider';
 CREATE FUNCTION provconn.guard_data_key()
 RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_data_key';
 
+CREATE FUNCTION provconn.notice_data_key()
+RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_notice_data_key';
+
 CREATE FUNCTION provconn.guard_audit()
 RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_audit';
 
@@ -36,6 +39,8 @@ CREATE TRIGGER provconn_guard BEFORE DELETE OR UPDATE ON provconn.data_key
     FOR EACH ROW EXECUTE FUNCTION provconn.guard_data_key();
 CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.data_key
     FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_data_key();
+CREATE TRIGGER provconn_notice AFTER INSERT OR UPDATE OR DELETE ON provconn.data_key
+    FOR EACH ROW EXECUTE FUNCTION provconn.notice_data_key();
 
 CREATE TRIGGER provconn_audit_guard BEFORE UPDATE OR DELETE ON provconn.audit
     FOR EACH ROW EXECUTE FUNCTION provconn.guard_audit();
@@ -50,5 +55,6 @@ ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_no_truncate;
 ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_open;
 ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_guard;
 ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_no_truncate;
+ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_notice;
 ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_guard;
 ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_no_truncate;

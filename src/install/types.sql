@@ -4,16 +4,17 @@ CREATE TYPE @extschema@.provconn_status AS ENUM
 CREATE TYPE @extschema@.provconn_credential_type AS ENUM
     ('oauth2', 'api_key', 'link_token', 'certificate', 'file_import', 'custom');
 
+-- A secret serves the process that made it, so none is made in a parallel worker.
 CREATE TYPE @extschema@.provconn_secret;
 
 CREATE FUNCTION @extschema@.provconn_secret_in(cstring)
-RETURNS @extschema@.provconn_secret LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+RETURNS @extschema@.provconn_secret LANGUAGE c IMMUTABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION @extschema@.provconn_secret_out(@extschema@.provconn_secret)
 RETURNS cstring LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION @extschema@.provconn_secret_recv(internal)
-RETURNS @extschema@.provconn_secret LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
+RETURNS @extschema@.provconn_secret LANGUAGE c IMMUTABLE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION @extschema@.provconn_secret_send(@extschema@.provconn_secret)
 RETURNS bytea LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME';
@@ -29,19 +30,19 @@ CREATE TYPE @extschema@.provconn_secret (
 );
 
 CREATE FUNCTION @extschema@.provconn_secret(text)
-RETURNS @extschema@.provconn_secret LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+RETURNS @extschema@.provconn_secret LANGUAGE c IMMUTABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'provconn_secret_from_text';
 
 CREATE FUNCTION @extschema@.provconn_secret(bytea)
-RETURNS @extschema@.provconn_secret LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+RETURNS @extschema@.provconn_secret LANGUAGE c IMMUTABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'provconn_secret_from_bytea';
 
 CREATE FUNCTION @extschema@.provconn_secret(json)
-RETURNS @extschema@.provconn_secret LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+RETURNS @extschema@.provconn_secret LANGUAGE c IMMUTABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'provconn_secret_from_json';
 
 CREATE FUNCTION @extschema@.provconn_secret(jsonb)
-RETURNS @extschema@.provconn_secret LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+RETURNS @extschema@.provconn_secret LANGUAGE c IMMUTABLE STRICT PARALLEL RESTRICTED
 AS 'MODULE_PATHNAME', 'provconn_secret_from_jsonb';
 
 CREATE CAST (text AS @extschema@.provconn_secret)

@@ -133,3 +133,25 @@ LEFT JOIN LATERAL (
           AND f.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()
     ) AS w
 ) AS q ON n.status OPERATOR(pg_catalog.=) 'active';
+
+-- It counts at each look, through the whole of provconn.connection.
+CREATE VIEW @extschema@.provconn_keys AS
+SELECT k.key_id,
+       CASE WHEN k.retired_at IS NOT NULL THEN 'retired'
+            WHEN k.key_id OPERATOR(pg_catalog.=) (
+                SELECT pg_catalog.max(m.key_id) FROM provconn.data_key AS m WHERE m.retired_at IS NULL)
+                THEN 'current'
+            ELSE 'old' END AS state,
+       k.master_key_id,
+       k.created_at,
+       k.retired_at,
+       COALESCE(u.connections, 0) AS connections
+FROM provconn.data_key AS k
+LEFT JOIN (SELECT pg_catalog.substring(c.credential, 2, 4) AS sealed_by, pg_catalog.count(*) AS connections
+           FROM provconn.connection AS c WHERE c.credential IS NOT NULL
+           GROUP BY pg_catalog.substring(c.credential, 2, 4)) AS u
+    ON u.sealed_by OPERATOR(pg_catalog.=) pg_catalog.int4send(k.key_id);
+
+CREATE VIEW @extschema@.provconn_progress AS
+SELECT task, key_id, done, total, started_at, updated_at, finished_at
+FROM provconn.progress;

@@ -72,6 +72,13 @@ INSERT INTO expected_right VALUES
     ('operator', 'provconn_set_provider_active', 'EXECUTE'),
     ('operator', 'provconn_reset_provider', 'EXECUTE'),
     ('operator', 'provconn_expire_overdue', 'EXECUTE'),
+    ('operator', 'provconn_rotate_key', 'EXECUTE'),
+    ('operator', 'provconn_reencrypt', 'EXECUTE'),
+    ('operator', 'provconn_retire_key', 'EXECUTE'),
+    ('operator', 'provconn_rewrap_keys', 'EXECUTE'),
+    ('operator', 'provconn_erase_user', 'EXECUTE'),
+    ('operator', 'provconn_keys', 'SELECT'),
+    ('operator', 'provconn_progress', 'SELECT'),
     -- PUBLIC
     ('public', 'provconn_secret', 'EXECUTE');
 

@@ -24,7 +24,7 @@ SELECT is((SELECT extrelocatable FROM pg_extension WHERE extname = 'provconn'), 
 SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'provconn'), '1.0', 'version is 1.0');
 
 SELECT tables_are('provconn',
-    ARRAY['audit', 'capability', 'connection', 'data_key', 'idempotency', 'provider', 'provider_health', 'role_grant']
+    ARRAY['audit', 'capability', 'connection', 'data_key', 'idempotency', 'progress', 'provider', 'provider_health', 'role_grant']
     || ARRAY(SELECT split_part(month::text, '.', 2) FROM months));
 SELECT views_are('provconn', '{}'::name[]);
 SELECT sequences_are('provconn', '{}'::name[], 'ids need no sequence');
@@ -221,7 +221,7 @@ FROM months ORDER BY month;
 
 CREATE TEMP VIEW per_user AS
 SELECT oid, oid::regclass AS tab FROM pg_class
-WHERE relnamespace = 'provconn'::regnamespace AND relkind IN ('r', 'p')
+WHERE relnamespace = 'provconn'::regnamespace AND relkind IN ('r', 'p') AND relname <> 'progress'
   AND oid IN (SELECT attrelid FROM pg_attribute WHERE attname = 'shard_key' AND NOT attisdropped);
 
 SELECT ok('{provconn.connection,provconn.idempotency,provconn.audit}'::regclass[]
@@ -340,6 +340,7 @@ SELECT set_eq(
       ('provconn.audit', 'provconn_audit_guard', 'provconn.guard_audit', 'BEFORE DELETE UPDATE ROW'),
       ('provconn.data_key', 'provconn_guard', 'provconn.guard_data_key', 'BEFORE DELETE UPDATE ROW'),
       ('provconn.data_key', 'provconn_no_truncate', 'provconn.guard_data_key', 'BEFORE TRUNCATE STATEMENT'),
+      ('provconn.data_key', 'provconn_notice', 'provconn.notice_data_key', 'AFTER INSERT DELETE UPDATE ROW'),
       ('provconn.audit', 'provconn_audit_no_truncate', 'provconn.guard_audit', 'BEFORE TRUNCATE STATEMENT')$$,
     'triggers of the tables');
 SELECT set_eq(
@@ -384,11 +385,19 @@ SELECT is(pg_temp.attributes('provconn_stats'::regclass), ARRAY[
     'overdue bigint', 'leased bigint', 'leases_expired bigint', 'failing bigint', 'given_up bigint',
     'oldest_due timestamp with time zone', 'breaker text', 'breaker_opened_at timestamp with time zone'],
     'columns of provconn_stats');
+SELECT is(pg_temp.attributes('provconn_keys'::regclass), ARRAY[
+    'key_id integer', 'state text', 'master_key_id integer', 'created_at timestamp with time zone',
+    'retired_at timestamp with time zone', 'connections bigint'],
+    'columns of provconn_keys');
+SELECT is(pg_temp.attributes('provconn_progress'::regclass), ARRAY[
+    'task text', 'key_id integer', 'done bigint', 'total bigint', 'started_at timestamp with time zone',
+    'updated_at timestamp with time zone', 'finished_at timestamp with time zone'],
+    'columns of provconn_progress');
 SELECT set_eq(
     $$SELECT relname::text FROM pg_class JOIN pg_depend ON objid = pg_class.oid AND classid = 'pg_class'::regclass
       WHERE deptype = 'e' AND relkind = 'v' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'provconn')$$,
     ARRAY['provconn_connections', 'provconn_audit_log', 'provconn_providers', 'provconn_transitions',
-          'provconn_stats'],
+          'provconn_stats', 'provconn_keys', 'provconn_progress'],
     'views');
 
 -- The ids of the shards, as published.

@@ -14,27 +14,27 @@ SELECT * FROM no_plan();
 CREATE TEMP TABLE expected (function text, arguments text, result text, attributes text);
 INSERT INTO expected VALUES
 -- the secret type
-('provconn_secret_in', 'cstring', 'provconn_secret', 'immutable strict parallel safe'),
+('provconn_secret_in', 'cstring', 'provconn_secret', 'immutable strict parallel restricted'),
 ('provconn_secret_out', 'provconn_secret', 'cstring', 'immutable strict parallel safe'),
-('provconn_secret_recv', 'internal', 'provconn_secret', 'immutable strict parallel safe'),
+('provconn_secret_recv', 'internal', 'provconn_secret', 'immutable strict parallel restricted'),
 ('provconn_secret_send', 'provconn_secret', 'bytea', 'immutable strict parallel safe'),
-('provconn_secret', 'text', 'provconn_secret', 'immutable strict parallel safe'),
-('provconn_secret', 'bytea', 'provconn_secret', 'immutable strict parallel safe'),
-('provconn_secret', 'json', 'provconn_secret', 'immutable strict parallel safe'),
-('provconn_secret', 'jsonb', 'provconn_secret', 'immutable strict parallel safe'),
+('provconn_secret', 'text', 'provconn_secret', 'immutable strict parallel restricted'),
+('provconn_secret', 'bytea', 'provconn_secret', 'immutable strict parallel restricted'),
+('provconn_secret', 'json', 'provconn_secret', 'immutable strict parallel restricted'),
+('provconn_secret', 'jsonb', 'provconn_secret', 'immutable strict parallel restricted'),
 -- constructors
 ('provconn_credentials',
  'secret provconn_secret DEFAULT NULL::provconn_secret, credential_type provconn_credential_type DEFAULT NULL::provconn_credential_type, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone',
- 'provconn_credentials', 'immutable parallel safe'),
+ 'provconn_credentials', 'immutable parallel restricted'),
 ('provconn_oauth2_credentials',
  'access_token provconn_secret, refresh_token provconn_secret DEFAULT NULL::provconn_secret, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone, scope text DEFAULT NULL::text, token_type text DEFAULT NULL::text',
- 'provconn_credentials', 'immutable parallel safe'),
+ 'provconn_credentials', 'immutable parallel restricted'),
 ('provconn_api_key_credentials',
  'api_key provconn_secret, api_secret provconn_secret DEFAULT NULL::provconn_secret, expires_at timestamp with time zone DEFAULT NULL::timestamp with time zone',
- 'provconn_credentials', 'immutable parallel safe'),
+ 'provconn_credentials', 'immutable parallel restricted'),
 ('provconn_token_response',
  'response provconn_secret, received_at timestamp with time zone DEFAULT now()',
- 'provconn_credentials', 'immutable parallel safe'),
+ 'provconn_credentials', 'immutable parallel restricted'),
 ('provconn_connect_command',
  'user_id uuid DEFAULT NULL::uuid, provider_id uuid DEFAULT NULL::uuid, provider_slug text DEFAULT NULL::text, credentials provconn_credentials DEFAULT NULL::provconn_credentials, alias text DEFAULT NULL::text',
  'provconn_connect_command', 'immutable parallel safe'),
@@ -99,11 +99,18 @@ INSERT INTO expected VALUES
 ('provconn_shard_of', 'connection_id uuid', 'integer', 'immutable strict parallel safe'),
 ('provconn_grant', 'role regrole, capability text', 'void', 'volatile strict parallel unsafe'),
 ('provconn_revoke', 'role regrole, capability text', 'void', 'volatile strict parallel unsafe'),
+-- keys, users who leave
+('provconn_rotate_key', '', 'integer', 'volatile parallel unsafe'),
+('provconn_reencrypt', 'IN batch_size integer DEFAULT 1000', NULL, 'volatile parallel unsafe'),
+('provconn_retire_key', 'key_id integer', 'void', 'volatile parallel unsafe'),
+('provconn_rewrap_keys', '', 'integer', 'volatile parallel unsafe'),
+('provconn_erase_user', 'user_id uuid', 'integer', 'volatile parallel unsafe'),
 -- inside
 ('provconn.reapply_grants', '', 'void', 'volatile parallel unsafe'),
 ('provconn.guard_connection', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.audit_connection', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.guard_data_key', '', 'trigger', 'volatile parallel unsafe'),
+('provconn.notice_data_key', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.guard_provider', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.open_provider', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.guard_audit', '', 'trigger', 'volatile parallel unsafe');
@@ -159,7 +166,8 @@ FROM unnest(ARRAY[
     'provconn_report_failure(NULL, NULL, NULL, permanent => true)',
     'provconn_release(connection_id => NULL, lease => NULL)',
     'provconn_expire_overdue()', 'provconn_expire_overdue(grace => ''1 hour'', max_connections => 1)',
-    'provconn_reset_provider(provider_id => NULL)']) AS call;
+    'provconn_reset_provider(provider_id => NULL)', 'provconn_rotate_key()', 'provconn_rewrap_keys()',
+    'provconn_retire_key(key_id => NULL)', 'provconn_erase_user(user_id => NULL)']) AS call;
 
 -- A bind value must show as [redacted] in the log, so what may be secret is a provconn_secret.
 SELECT is_empty($$ SELECT function, arguments FROM expected

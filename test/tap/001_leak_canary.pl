@@ -276,15 +276,15 @@ sub every_stage
 		before => sprintf($commands{provconn_refresh}, q(provconn_oauth2_credentials('stored', 'r'))));
 
 	# PostgreSQL's and the DBA's, with a secret under way
-	stage($phase, 'a cancel', '57014', foreign => 1, sql => "$connect AS c, pg_sleep(60)",
+	stage($phase, 'a cancel', '57014', sql => "$connect AS c, pg_sleep(60)",
 		during => sub { $_[0]->cancel });
-	stage($phase, 'statement_timeout', '57014', foreign => 1, sql => "$connect AS c, pg_sleep(60)",
+	stage($phase, 'statement_timeout', '57014', sql => "$connect AS c, pg_sleep(60)",
 		set => { statement_timeout => q('500ms') });
-	stage($phase, 'lock_timeout', '55P03', foreign => 1, sql => $refresh, set => { lock_timeout => q('100ms') },
+	stage($phase, 'lock_timeout', '55P03', sql => $refresh, set => { lock_timeout => q('100ms') },
 		admin => "BEGIN; SELECT FROM provconn.connection WHERE connection_id = '$connection' FOR UPDATE",
 		undo => 'ROLLBACK');
 	# the admin waits first, and long; so it is the session that has to give up
-	stage($phase, 'a deadlock', '40P01', foreign => 1, sql => $refresh,
+	stage($phase, 'a deadlock', '40P01', sql => $refresh,
 		set => { deadlock_timeout => q('50ms') },
 		before => 'BEGIN; SELECT pg_advisory_xact_lock(1)',
 		admin => sub {
@@ -295,19 +295,19 @@ sub every_stage
 				sub { $watch->value(q(SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory')) > 0 });
 		},
 		undo => sub { $admin->finish; $admin->must('ROLLBACK') });
-	stage($phase, 'a division by zero', '22012', foreign => 1,
+	stage($phase, 'a division by zero', '22012', 
 		sql => "$connect WHERE 1 / (SELECT 0 FROM pg_class WHERE relname = 'pg_class') = 1");
-	stage($phase, 'a division by zero, to reauthenticate', '22012', foreign => 1,
+	stage($phase, 'a division by zero, to reauthenticate', '22012', 
 		sql => "$reauthenticate WHERE 1 / (SELECT 0 FROM pg_class WHERE relname = 'pg_class') = 1");
-	stage($phase, 'a constraint', '23514', foreign => 1,
+	stage($phase, 'a constraint', '23514', 
 		sql => "SELECT ok FROM provconn_connect(provconn_connect_command($user, $provider, 'acme', provconn_credentials(\$1, 'custom'), 'forbidden'))",
 		admin => q(ALTER TABLE provconn.connection ADD CONSTRAINT dba CHECK (alias <> 'forbidden')),
 		undo => 'ALTER TABLE provconn.connection DROP CONSTRAINT dba');
-	stage($phase, q(a trigger of the DBA's), 'P0001', foreign => 1, sql => $connect,
+	stage($phase, q(a trigger of the DBA's), 'P0001', sql => $connect,
 		admin => q(CREATE FUNCTION dba() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'no: %', NEW; END$$;
 			CREATE TRIGGER dba BEFORE INSERT ON provconn.connection FOR EACH ROW EXECUTE FUNCTION dba()),
 		undo => 'DROP FUNCTION dba() CASCADE');
-	stage($phase, 'a missing right', '42501', foreign => 1, sql => $connect,
+	stage($phase, 'a missing right', '42501', sql => $connect,
 		admin => q(SELECT provconn_revoke('app', 'application')),
 		undo => q(SELECT provconn_grant('app', 'application')));
 	return;
@@ -320,9 +320,7 @@ sub stage
 
 	for my $way ('untyped', 'secret', 'secret, binary')
 	{
-		my @places =
-		  $opt{foreign} && $phase->{on_error} && $way !~ /binary/ ? ('log') : ();
-		my $secret = $canaries->hatch("$phase->{name}: $name, $way", @places);
+		my $secret = $canaries->hatch("$phase->{name}: $name, $way");
 
 		$admin->must("ALTER ROLE app SET $_ = $opt{set}{$_}") for keys %{ $opt{set} || {} };
 		my $session = ProvconnNode::session($node, user => 'app');
@@ -380,9 +378,9 @@ $session->bound(
 	'INSERT INTO control (bytes) VALUES ($1)',
 	[ 17, 1, $canaries->hatch('control, bytes', qw(data decoded dump log wal)) ]);
 
-# The type shows nothing of itself, but a column of it holds the bytes.
+# The type shows nothing of itself, and a column of it holds masked bytes.
 $session->bound('INSERT INTO misuse VALUES ($1)',
-	[ 0, 0, $canaries->hatch('a column of type provconn_secret', qw(data wal)) ]);
+	[ 0, 0, $canaries->hatch('a column of type provconn_secret') ]);
 $canaries->search_text('select',
 	\$admin->value('SELECT string_agg(secret::text, $$ $$) FROM (SELECT m::text AS secret FROM misuse AS m) AS m'));
 

@@ -140,9 +140,9 @@ my @everything = (
 	'SET log_parameter_max_length_on_error = -1',
 	'SET log_min_error_statement = debug5');
 
-row('STATEMENT of a foreign error', ['literal'], run($division, '22012'));
+row('STATEMENT of a foreign error', [], run($division, '22012'));
 row('STATEMENT and parameters of a foreign error',
-	[ 'literal', 'untyped', 'secret', 'text', 'bytea' ],
+	[ 'text', 'bytea' ],
 	run($division, '22012'), settings => \@everything);
 row('a refusal raised by provconn_unwrap', [], run($refusal, 'PV003'));
 row('a refusal, with parameters on error', [], run($refusal, 'PV003'), settings => \@everything);
@@ -191,7 +191,7 @@ row('auto_explain',
 	[ 'literal', $version >= 160000 ? ('text', 'bytea') : () ],
 	run($connect), settings => ['SET auto_explain.log_min_duration = 0']);
 row('auto_explain of a statement inside a command, with parameters on error',
-	[ 'literal', 'untyped', 'secret', 'text', 'bytea' ],
+	[ 'literal', 'text', 'bytea' ],
 	run($connect),
 	settings => [ 'SET auto_explain.log_min_duration = 0', 'SET log_parameter_max_length_on_error = -1' ]);
 row('EXPLAIN VERBOSE', [],
@@ -241,7 +241,7 @@ row('JSON', [ 'literal', 'text' ],
 
 # Views of the server.
 
-row('pg_stat_activity', ['literal'],
+row('pg_stat_activity', [],
 	sub {
 		my ($session, $column, $secret) = @_;
 
@@ -275,7 +275,7 @@ row('pg_stat_statements, a DO block', ['literal'],
 
 # Two sessions in a deadlock: the log shows what each of them was running.
 $admin->must('CREATE TABLE lock (id int PRIMARY KEY); INSERT INTO lock VALUES (1), (2)');
-row('the DETAIL of a deadlock', ['literal'],
+row('the DETAIL of a deadlock', [],
 	sub {
 		my ($session, $column, $secret) = @_;
 		my $other = ProvconnNode::session($node);
@@ -297,7 +297,7 @@ row('the DETAIL of a deadlock', ['literal'],
 	columns => [ 'literal', 'untyped' ]);
 
 # Files of a query that sorts secrets on disk.
-row('temporary files', [ 'literal', 'untyped', 'secret', 'binary', 'text', 'bytea' ],
+row('temporary files', [],
 	sub {
 		my ($session, $column, $secret) = @_;
 		my $found = '';
@@ -322,7 +322,7 @@ row('temporary files', [ 'literal', 'untyped', 'secret', 'binary', 'text', 'byte
 
 # A backend that dies: the postmaster logs what it was running.  Last, since it
 # ends every session.
-row('a crash', ['literal'],
+row('a crash', [],
 	sub {
 		my ($session, $column, $secret) = @_;
 

@@ -175,16 +175,16 @@ is(attempt($database, $good, $keys)->{rows}[0][0], '1 by 2', 'the last one is cu
 is(reveals("2:$two\n1:$one\n"), 'secret', 'in another order the old data key still opens');
 is(reveals("2:$two\n"), 'secret', 'its own master key is enough');
 is(reveals("7:$three\n2:$two\n8:$one\n"), 'secret', 'it is found by its id among others');
-is(reveals("1:$one\n"), 'PV102 the key file has no master key 2, which data key 1 needs',
+is(reveals("1:$one\n"), 'PV102 there is no master key 2, which data key 1 needs',
 	'without it the error names both');
-is(reveals("1:$two\n"), 'PV102 the key file has no master key 2, which data key 1 needs',
+is(reveals("1:$two\n"), 'PV102 there is no master key 2, which data key 1 needs',
 	'the same digits under another id are another key');
-is(reveals("2:$one\n"), 'PV102 master key 2 of the key file is not the one that wrapped data key 1',
+is(reveals("2:$one\n"), 'PV102 master key 2 is not the one that wrapped data key 1',
 	'other digits under its id are named as wrong');
 is(attempt($database, ProvconnNode::write_key("$dir/keys", "2:$one\n"), $reveal)->{error}{H},
-	'Restore the key file that belongs to this database.', 'with a hint');
+	q(Restore the key file, or the key command's output, that belongs to this database.), 'with a hint');
 is(attempt($database, ProvconnNode::write_key("$dir/keys", "1:$one\n"), $reveal)->{error}{H},
-	'Put the line of that key back into the key file.', 'with a hint');
+	'Put the line of that key back into the key file, or what the key command prints.', 'with a hint');
 is_taken($database, ProvconnNode::write_key("$dir/keys", "2:$two\n3:$three\n"), 'with a newer master key');
 is(attempt($database, $good, $keys)->{rows}[0][0], '1 by 2', 'the data key stays as it was wrapped');
 

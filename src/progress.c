@@ -1,0 +1,105 @@
+/*
+ * progress.c (layer 5): how far a task of many transactions is.
+ *
+ * A task saves its progress in the transaction that makes it, so that after a
+ * crash it goes on where it was.  One task runs at a time; the lock that sees to
+ * it is the session's, and goes with an error as it does with the session.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "compat.h"
+#include "fault.h"
+#include "progress.h"
+#include "store.h"
+
+static const ProvconnColumn columns[] = {
+	{"task", TEXTOID},
+};
+
+static ProvconnTable progress_table = {
+	.name = "progress", .key_columns = 1, .column_count = 1, .columns = columns
+};
+
+static ProvconnStatement load = {
+	.sql = "SELECT key_id, shard_key, connection_id, done, total, started_at, finished_at IS NOT NULL"
+	" FROM provconn.progress WHERE task OPERATOR(pg_catalog.=) $1",
+	.nargs = 1,
+	.types = {TEXTOID}
+};
+
+static ProvconnStatement save = {
+	.sql =
+	"INSERT INTO provconn.progress"
+	" (task, key_id, shard_key, connection_id, done, total, started_at, updated_at, finished_at)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+	" ON CONFLICT (task) DO UPDATE SET key_id = EXCLUDED.key_id, shard_key = EXCLUDED.shard_key,"
+	" connection_id = EXCLUDED.connection_id, done = EXCLUDED.done, total = EXCLUDED.total,"
+	" started_at = EXCLUDED.started_at, updated_at = EXCLUDED.updated_at,"
+	" finished_at = EXCLUDED.finished_at",
+	.nargs = 9,
+	.types = {TEXTOID, INT4OID, INT4OID, UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	TIMESTAMPTZOID}
+};
+
+static LockRelId claimed;
+
+bool
+provconn_progress_load(const char *task, ProvconnProgress *progress)
+{
+	Datum		value = CStringGetTextDatum(task);
+	Datum		out[7];
+	bool		nulls[7];
+
+	if (provconn_store_run(&progress_table, &load, &value, NULL, 7, out, nulls) == 0)
+		return false;
+	progress->key_id = DatumGetInt32(out[0]);
+	progress->shard = DatumGetInt32(out[1]);
+	memcpy(&progress->connection_id, DatumGetUUIDP(out[2]), sizeof(ProvconnUuid));
+	progress->done = DatumGetInt64(out[3]);
+	progress->total = DatumGetInt64(out[4]);
+	progress->started_at = DatumGetTimestampTz(out[5]);
+	progress->finished = DatumGetBool(out[6]);
+	return true;
+}
+
+void
+provconn_progress_save(const char *task, const ProvconnProgress *progress, TimestampTz now)
+{
+	Datum		values[9];
+	char		nulls[] = "         ";
+
+	values[0] = CStringGetTextDatum(task);
+	values[1] = Int32GetDatum(progress->key_id);
+	values[2] = Int32GetDatum(progress->shard);
+	values[3] = UUIDPGetDatum((const pg_uuid_t *) &progress->connection_id);
+	values[4] = Int64GetDatum(progress->done);
+	values[5] = Int64GetDatum(progress->total);
+	values[6] = TimestampTzGetDatum(progress->started_at);
+	values[7] = values[8] = TimestampTzGetDatum(now);
+	if (!progress->finished)
+		nulls[8] = 'n';
+	(void) provconn_store_run(&progress_table, &save, values, nulls, 0, NULL, NULL);
+}
+
+void
+provconn_progress_claim(const char *procedure)
+{
+	claimed.dbId = MyDatabaseId;
+	claimed.relId = provconn_store_relid(&progress_table);
+	if (!ConditionalLockRelationOid(claimed.relId, ShareUpdateExclusiveLock))
+		provconn_fault_raise(PROVCONN_FAULT_ALREADY_RUNNING, procedure);
+	LockRelationIdForSession(&claimed, ShareUpdateExclusiveLock);
+}
+
+void
+provconn_progress_release(void)
+{
+	UnlockRelationIdForSession(&claimed, ShareUpdateExclusiveLock);
+}

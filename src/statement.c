@@ -1,0 +1,62 @@
+/*
+ * statement.c (layer 2): the text of the running statement, kept out of sight.
+ *
+ * What the server has logged before any code of ours runs, or logs from a copy
+ * of its own (log_statement, log_min_duration_statement, auto_explain), is out
+ * of reach.
+ */
+#include "postgres.h"
+
+#include "pgstat.h"
+#include "tcop/tcopprot.h"
+#include "utils/backend_status.h"
+
+#include "compat.h"
+#include "statement.h"
+
+static const char hidden[] = "<statement hidden by provconn>";
+
+void
+provconn_statement_hide(void)
+{
+	uint64		query_id;
+	Size		len;
+	char	   *blank;
+
+	/* Once for each statement: the server sets it anew with the next one. */
+	if (debug_query_string == NULL || debug_query_string == hidden)
+		return;
+
+	/* A shorter text would leave the longer one's end in shared memory. */
+	len = Min(strlen(debug_query_string), (Size) pgstat_track_activity_query_size - 1);
+	blank = palloc(len + 1);
+	memset(blank, ' ', len);
+	blank[len] = '\0';
+	query_id = pgstat_get_my_query_id();
+	pgstat_report_activity(STATE_RUNNING, blank);
+	pgstat_report_activity(STATE_RUNNING, hidden);
+	pgstat_report_query_id(query_id, true);
+	pfree(blank);
+	debug_query_string = hidden;
+}
+
+Datum
+provconn_statement_shield(PGFunction body, FunctionCallInfo fcinfo)
+{
+	Datum		result;
+
+	provconn_statement_hide();
+	PG_TRY();
+	{
+		result = body(fcinfo);
+	}
+	PG_CATCH();
+	{
+		/* The error is still the current one: these two concern it. */
+		errhidestmt(true);
+		errhidecontext(true);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return result;
+}
