@@ -5,8 +5,9 @@
  * in a transaction.  It changes ciphertexts and nothing else: version, state and
  * history of a connection stay, and no client can tell.  It takes rows that
  * nobody has locked; those that somebody had are waited for at the end, one by
- * one, when it holds no other lock.  So it is in no deadlock and, as a
- * transaction of it ends after some milliseconds, in nobody's way.
+ * one, when it holds no other lock.  So it is in no deadlock.  A transaction of
+ * it ends after two milliseconds, and then it sleeps: each row is a full write,
+ * and commits of others have to wait until it is in the WAL.
  *
  * Its commits need not reach the disk at once: what a crash takes away is sealed
  * with the old key as before, and the progress that is lost with it is done
@@ -16,9 +17,11 @@
 
 #include "access/xact.h"
 #include "miscadmin.h"
+#include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
+#include "utils/wait_event.h"
 
 #include "call.h"
 #include "compat.h"
@@ -27,10 +30,11 @@
 #include "keyring.h"
 #include "progress.h"
 #include "rotation.h"
+#include "settings.h"
 #include "vault.h"
 
 #define TASK "reencrypt"
-#define HOLD_TIME (10 * INT64CONST(1000)) /* microseconds that rows are locked */
+#define HOLD_TIME INT64CONST(2000) /* microseconds that rows are locked */
 #define NOTICE_INTERVAL (5 * USECS_PER_SEC)
 #define MAX_WARNINGS 10
 
@@ -300,6 +304,13 @@ end_batch(Reencryption *run, bool changed)
 	provconn_store_commit_lazily();
 	run->commit();
 	tell(run, false);
+	if (changed && provconn_settings_reencrypt_delay() > 0)
+	{
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 provconn_settings_reencrypt_delay(), PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
 }
 
 static void

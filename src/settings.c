@@ -23,6 +23,7 @@ static int give_up_failures = 20;
 static int idempotency_retention = 7 * 24 * 60 * 60;
 static char *key_command = NULL;
 static char *key_file = NULL;
+static int reencrypt_delay = 10;
 static int reveal_limit = 0;
 static uint64 key_generation = 0;
 
@@ -104,6 +105,13 @@ provconn_settings_define(void)
 							   "",
 							   PGC_SUSET, GUC_SUPERUSER_ONLY,
 							   check_key_file, assign_key_file, NULL);
+	DefineCustomIntVariable("provconn.reencrypt_delay",
+							"How long provconn_reencrypt sleeps after some 2 ms of work.",
+							"0 does not sleep.",
+							&reencrypt_delay,
+							10, 0, 10 * 1000,
+							PGC_SUSET, GUC_UNIT_MS,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("provconn.reveal_limit",
 							"How many credentials a role may reveal a minute.",
 							"0 sets no limit.",
@@ -165,6 +173,12 @@ const char *
 provconn_settings_key_file(void)
 {
 	return key_file;
+}
+
+int
+provconn_settings_reencrypt_delay(void)
+{
+	return reencrypt_delay;
 }
 
 int

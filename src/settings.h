@@ -31,6 +31,9 @@ extern const char *provconn_settings_key_command(void);
 /* The path of the key file; NULL or empty where none is set. */
 extern const char *provconn_settings_key_file(void);
 
+/* How long re-encryption sleeps between two batches, milliseconds. */
+extern int	provconn_settings_reencrypt_delay(void);
+
 /* How many credentials a role may reveal a minute; 0: any number. */
 extern int	provconn_settings_reveal_limit(void);
 
