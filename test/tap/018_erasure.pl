@@ -35,7 +35,7 @@ sub live
 
 	$session->must($_)
 	  for (
-		"SELECT provconn_set_metadata($who, '$id', jsonb_build_object('note', '$value{metadata}', 'long', (SELECT string_agg(md5(i::text), '$value{metadata}') FROM generate_series(1, 400) AS i)))",
+		"SELECT provconn_set_metadata($who, '$id', jsonb_build_object('note', '$value{metadata}', 'long', (SELECT string_agg(md5(i::text), '$value{metadata}') FROM generate_series(1, 250) AS i)))",
 		"SELECT provconn_reveal($who, '$id', '$value{purpose}')",
 		"SELECT r.ok FROM provconn_claim_due('worker', '1 hour') AS c, provconn_report_failure(c.connection_id, c.lease, '$value{failure}') AS r",
 		"SELECT provconn_mark_revoked('$id', '$value{reason}')",
