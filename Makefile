@@ -10,7 +10,7 @@ MODULE_big = provconn
 
 OBJS = \
 	src/arguments.o src/audit.o src/backoff.o src/breaker.o src/call.o \
-	src/catalog.o src/cipher.o src/command.o src/connection.o \
+	src/catalog.o src/cipher.o src/command.o src/connection.o src/doctor.o \
 	src/envelope.o src/erasure.o src/fault.o src/health.o src/idempotency.o \
 	src/json.o src/keyfile.o src/keyring.o src/lifecycle.o src/mask.o \
 	src/masterkey.o src/metadata.o src/module.o src/opsapi.o \
@@ -22,7 +22,8 @@ OBJS = \
 
 # The install script is these pieces, in this order.
 SQL_PIECES = $(addprefix src/install/, \
-	check.sql types.sql tables.sql functions.sql triggers.sql views.sql grants.sql comments.sql)
+	check.sql types.sql tables.sql functions.sql triggers.sql views.sql doctor.sql grants.sql \
+	comments.sql)
 EXTENSION_SQL = provconn--$(EXTVERSION).sql
 DATA_built = $(EXTENSION_SQL)
 

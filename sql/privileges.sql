@@ -36,7 +36,8 @@ SELECT count(*) AS calls, string_agg(call, '; ') FILTER (WHERE t.code('SELECT ' 
 	(26, '* FROM provconn_transitions'), (27, '* FROM provconn_audit_log'), (28, '* FROM provconn.connection'), (29, 'provconn_secret_out(''a'')'), (30, 'provconn_secret_in(''a'')'),
 	(31, 'provconn_reauthenticate(NULL, NULL, NULL)'), (32, 'provconn_mark_expired(NULL)'), (33, 'provconn_mark_revoked(NULL)'), (34, 'provconn_mark_failed(NULL)'), (35, 'provconn_record_sync(NULL)'),
 	(36, 'provconn_rename(NULL, NULL, NULL)'), (37, 'provconn_set_metadata(NULL, NULL, NULL)'), (38, 'provconn_claim_due(''w'')'), (39, 'provconn_report_failure(NULL, NULL, NULL)'), (40, 'provconn_release(NULL, NULL)'),
-	(41, 'provconn_expire_overdue()'), (42, 'provconn_reset_provider(NULL)'), (43, '* FROM provconn_stats'), (44, '* FROM provconn.provider_health'), (45, 'provconn.open_provider()')
+	(41, 'provconn_expire_overdue()'), (42, 'provconn_reset_provider(NULL)'), (43, '* FROM provconn_stats'), (44, '* FROM provconn.provider_health'), (45, 'provconn.open_provider()'),
+	(46, 'provconn_doctor()'), (47, '* FROM provconn.finding'), (48, '* FROM provconn.required_trigger')
 ) AS v (n, call);
 RESET ROLE;
 

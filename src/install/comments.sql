@@ -148,6 +148,8 @@ COMMENT ON FUNCTION @extschema@.provconn_list_transitions()
     IS 'rows of the view provconn_transitions';
 COMMENT ON FUNCTION @extschema@.provconn_state_diagram(text)
     IS 'draws the states of a connection as mermaid or dot';
+COMMENT ON FUNCTION @extschema@.provconn_doctor()
+    IS 'says what is wrong with the installation, and the SQL that mends it';
 COMMENT ON FUNCTION @extschema@.provconn_shard(uuid)
     IS 'shard of a user, 0 to 4095: the first 12 bits of SHA-256 over the user id';
 COMMENT ON FUNCTION @extschema@.provconn_shard_of(uuid)
@@ -411,3 +413,12 @@ COMMENT ON COLUMN @extschema@.provconn_keys.master_key_id IS 'master key that wr
 COMMENT ON COLUMN @extschema@.provconn_keys.created_at IS 'when it was made';
 COMMENT ON COLUMN @extschema@.provconn_keys.retired_at IS 'when it was retired';
 COMMENT ON COLUMN @extschema@.provconn_keys.connections IS 'connections whose credential it has sealed';
+COMMENT ON TABLE provconn.required_trigger IS 'triggers of the tables, as the installation made them';
+COMMENT ON COLUMN provconn.required_trigger.table_name IS 'table; audit stands for its months too';
+COMMENT ON COLUMN provconn.required_trigger.trigger_name IS 'trigger';
+COMMENT ON COLUMN provconn.required_trigger.definition IS 'the statement that makes it';
+COMMENT ON VIEW provconn.finding IS 'checks of provconn_doctor that SQL can make';
+COMMENT ON COLUMN provconn.finding.check_name IS 'name of the check';
+COMMENT ON COLUMN provconn.finding.status IS 'ok, warning or critical';
+COMMENT ON COLUMN provconn.finding.detail IS 'what was found';
+COMMENT ON COLUMN provconn.finding.fix IS 'SQL that mends it; null where all is well';

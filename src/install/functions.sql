@@ -193,6 +193,14 @@ RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION @extschema@.provconn_erase_user(user_id uuid)
 RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+-- The doctor.
+
+CREATE FUNCTION @extschema@.provconn_doctor(
+    OUT check_name text,
+    OUT status text,
+    OUT detail text,
+    OUT fix text)
+RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 32 AS 'MODULE_PATHNAME';
 
 -- Rights.
 

@@ -79,4 +79,5 @@ INSERT INTO provconn.capability (capability, object_name, is_function) VALUES
     ('operator', 'provconn_rewrap_keys', true),
     ('operator', 'provconn_erase_user', true),
     ('operator', 'provconn_keys', false),
-    ('operator', 'provconn_progress', false);
+    ('operator', 'provconn_progress', false),
+    ('operator', 'provconn_doctor', true);

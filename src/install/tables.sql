@@ -158,6 +158,14 @@ CREATE TABLE provconn.role_grant (
     CONSTRAINT role_grant_pkey PRIMARY KEY (role, capability)
 );
 
+-- The triggers of the installation, as triggers.sql made them, for the doctor.
+CREATE TABLE provconn.required_trigger (
+    table_name name NOT NULL,
+    trigger_name name NOT NULL,
+    definition text NOT NULL,
+    CONSTRAINT required_trigger_pkey PRIMARY KEY (table_name, trigger_name)
+);
+
 SELECT pg_catalog.pg_extension_config_dump('provconn.provider', '');
 SELECT pg_catalog.pg_extension_config_dump('provconn.data_key', '');
 SELECT pg_catalog.pg_extension_config_dump('provconn.connection', '');

@@ -58,3 +58,11 @@ ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_no_truncate;
 ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_notice;
 ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_guard;
 ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_no_truncate;
+
+-- What is there now has to stay: provconn_doctor() goes by this.
+INSERT INTO provconn.required_trigger (table_name, trigger_name, definition)
+SELECT c.relname, t.tgname, pg_catalog.pg_get_triggerdef(t.oid)
+FROM pg_catalog.pg_trigger AS t
+JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+WHERE n.nspname OPERATOR(pg_catalog.=) 'provconn' AND NOT t.tgisinternal;

@@ -79,6 +79,7 @@ INSERT INTO expected_right VALUES
     ('operator', 'provconn_erase_user', 'EXECUTE'),
     ('operator', 'provconn_keys', 'SELECT'),
     ('operator', 'provconn_progress', 'SELECT'),
+    ('operator', 'provconn_doctor', 'EXECUTE'),
     -- PUBLIC
     ('public', 'provconn_secret', 'EXECUTE');
 
@@ -220,6 +221,7 @@ FROM (VALUES
     ('worker', 'SELECT provconn_release(NULL, NULL)'),
     ('worker', 'SELECT provconn_expire_overdue()'),
     ('operator', 'SELECT provconn_expire_overdue()'),
+    ('operator', 'SELECT provconn_doctor()'),
     ('auditor', 'SELECT FROM provconn_audit_log'),
     ('operator', $$SELECT provconn_register_provider('tap', 'TAP', 'oauth2', provider_id => '00000000-0000-0000-0000-0000000000aa')$$),
     ('operator', $$SELECT provconn_reset_provider('00000000-0000-0000-0000-0000000000aa')$$),

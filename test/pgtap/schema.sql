@@ -24,9 +24,10 @@ SELECT is((SELECT extrelocatable FROM pg_extension WHERE extname = 'provconn'), 
 SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'provconn'), '1.0', 'version is 1.0');
 
 SELECT tables_are('provconn',
-    ARRAY['audit', 'capability', 'connection', 'data_key', 'idempotency', 'progress', 'provider', 'provider_health', 'role_grant']
+    ARRAY['audit', 'capability', 'connection', 'data_key', 'idempotency', 'progress', 'provider', 'provider_health',
+          'required_trigger', 'role_grant']
     || ARRAY(SELECT split_part(month::text, '.', 2) FROM months));
-SELECT views_are('provconn', '{}'::name[]);
+SELECT views_are('provconn', '{finding}'::name[]);
 SELECT sequences_are('provconn', '{}'::name[], 'ids need no sequence');
 
 -- Types.
@@ -180,6 +181,9 @@ INSERT INTO expected_column (tab, col, type, required) VALUES
     ('capability', 'capability', 'text', true),
     ('capability', 'object_name', 'name', true),
     ('capability', 'is_function', 'boolean', true),
+    ('required_trigger', 'table_name', 'name', true),
+    ('required_trigger', 'trigger_name', 'name', true),
+    ('required_trigger', 'definition', 'text', true),
     ('role_grant', 'role', 'regrole', true),
     ('role_grant', 'capability', 'text', true),
     ('role_grant', 'granted_by', 'name', true),
@@ -214,6 +218,7 @@ SELECT col_is_pk('provconn', 'data_key', 'key_id', 'data_key: key');
 SELECT col_is_pk('provconn', 'connection', ARRAY['shard_key', 'connection_id'], 'connection: key');
 SELECT col_is_pk('provconn', 'idempotency', ARRAY['shard_key', 'user_id', 'idempotency_key'], 'idempotency: key');
 SELECT col_is_pk('provconn', 'capability', ARRAY['capability', 'object_name'], 'capability: key');
+SELECT col_is_pk('provconn', 'required_trigger', ARRAY['table_name', 'trigger_name'], 'required_trigger: key');
 SELECT col_is_pk('provconn', 'role_grant', ARRAY['role', 'capability'], 'role_grant: key');
 SELECT col_is_pk('provconn', split_part(month::text, '.', 2)::name, ARRAY['shard_key', 'audit_id'],
                  format('%s: key', month))
@@ -397,7 +402,7 @@ SELECT set_eq(
     $$SELECT relname::text FROM pg_class JOIN pg_depend ON objid = pg_class.oid AND classid = 'pg_class'::regclass
       WHERE deptype = 'e' AND relkind = 'v' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'provconn')$$,
     ARRAY['provconn_connections', 'provconn_audit_log', 'provconn_providers', 'provconn_transitions',
-          'provconn_stats', 'provconn_keys', 'provconn_progress'],
+          'provconn_stats', 'provconn_keys', 'provconn_progress', 'finding'],
     'views');
 
 -- The ids of the shards, as published.

@@ -94,6 +94,8 @@ INSERT INTO expected VALUES
 ('provconn_list_transitions',
  'OUT from_status provconn_status, OUT command text, OUT to_status provconn_status',
  'SETOF record', 'stable strict parallel safe'),
+('provconn_doctor', 'OUT check_name text, OUT status text, OUT detail text, OUT fix text',
+ 'SETOF record', 'volatile parallel unsafe'),
 ('provconn_state_diagram', 'format text DEFAULT ''mermaid''::text', 'text', 'immutable strict parallel safe'),
 ('provconn_shard', 'user_id uuid', 'integer', 'immutable strict parallel safe'),
 ('provconn_shard_of', 'connection_id uuid', 'integer', 'immutable strict parallel safe'),
@@ -167,7 +169,7 @@ FROM unnest(ARRAY[
     'provconn_release(connection_id => NULL, lease => NULL)',
     'provconn_expire_overdue()', 'provconn_expire_overdue(grace => ''1 hour'', max_connections => 1)',
     'provconn_reset_provider(provider_id => NULL)', 'provconn_rotate_key()', 'provconn_rewrap_keys()',
-    'provconn_retire_key(key_id => NULL)', 'provconn_erase_user(user_id => NULL)']) AS call;
+    'provconn_retire_key(key_id => NULL)', 'provconn_erase_user(user_id => NULL)', 'provconn_doctor()']) AS call;
 
 -- A bind value must show as [redacted] in the log, so what may be secret is a provconn_secret.
 SELECT is_empty($$ SELECT function, arguments FROM expected

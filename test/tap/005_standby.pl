@@ -59,6 +59,11 @@ is($reader->value("SELECT provconn_shard_of('$id') = provconn_shard($user)"), 't
 is($reader->value(q(SELECT (provconn_api_key_credentials('x')).secret)), '[redacted]', 'a constructor builds');
 is($reader->query(q(SELECT provconn_unwrap(ROW(false, NULL, NULL, NULL, 'not_active', NULL, false)::provconn_result)))->{error}{C},
 	'PV012', 'provconn_unwrap raises');
+my $findings = q(SELECT count(*), count(*) FILTER (WHERE status <> 'ok'
+	AND check_name !~ '^(auto_explain|core_dumps|debug_print|log_.*|preload|ssl)$') FROM provconn_doctor());
+my ($checks, $wrong) = @{ $reader->must($findings)->{rows}[0] };
+cmp_ok($checks, '>', 30, 'provconn_doctor makes its checks');
+is($wrong, '0', 'and finds nothing but what concerns the test server');
 
 # In a read-only transaction on the primary.
 $admin->must('SET default_transaction_read_only = on');
@@ -72,6 +77,7 @@ for my $name (sort keys %commands)
 }
 is_deeply($admin->must($state)->{rows}, [ [ 'acme', 'mine', 'active', '1', 't' ] ], 'nothing came of it');
 is($admin->value('SELECT count(*) FROM provconn_audit_log'), '1', 'nor is it on record');
+is_deeply($admin->must($findings)->{rows}, [ [ $checks, '0' ] ], 'provconn_doctor makes the same checks');
 $admin->close;
 
 # Once promoted, the session that was told off goes on.
