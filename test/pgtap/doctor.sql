@@ -380,10 +380,11 @@ UPDATE pg_extension SET extversion = '1.2' WHERE extname = 'pgcrypto';
 \set check triggers
 \set status critical
 \set name 'triggers that are disabled'
-\set detail ': provconn_audit on provconn.connection: not ENABLE ALWAYS, .*zz_provconn_guard on provconn.connection: not ENABLE ALWAYS'
+\set detail ': provconn_audit on provconn.connection: not ENABLE ALWAYS, .*provconn_guard on provconn.data_key: not ENABLE ALWAYS, .*provconn_no_truncate on provconn.data_key: not ENABLE ALWAYS, .*zz_provconn_guard on provconn.connection: not ENABLE ALWAYS'
 ALTER TABLE provconn.connection DISABLE TRIGGER ALL;
 ALTER TABLE provconn.provider DISABLE TRIGGER USER;
 ALTER TABLE provconn.data_key ENABLE REPLICA TRIGGER provconn_guard;
+ALTER TABLE provconn.data_key ENABLE TRIGGER provconn_no_truncate;
 ALTER TABLE provconn.audit DISABLE TRIGGER USER;
 \ir doctor/mend.psql
 SELECT table_name AS month FROM (SELECT min(inhrelid::regclass::text) AS table_name FROM pg_inherits WHERE inhparent = 'provconn.audit'::regclass) AS m \gset
@@ -482,6 +483,7 @@ CREATE MATERIALIZED VIEW a_materialized AS SELECT plain FROM a_view;
 CREATE TEMP TABLE a_temporary (s provconn_secret);
 INSERT INTO a_table VALUES (1, 'hush-on-disk', NULL);
 \ir doctor/mend.psql
+CHECKPOINT;
 SELECT is((SELECT count(*) FROM a_table), 1::bigint, 'secret_columns: the rows are still there');
 SELECT is(position('hush-on-disk' IN encode(pg_read_binary_file(pg_relation_filepath('a_table')), 'escape')), 0,
           'secret_columns: and the secret is gone from the file');
