@@ -356,6 +356,8 @@ provconn_check_install(PG_FUNCTION_ARGS)
 	if (PG_GETARG_BOOL(1))
 		provconn_fault_raise(PROVCONN_FAULT_BAD_SCHEMA,
 							 "a schema \"provconn\" exists already");
+	if (PG_GETARG_BOOL(2))
+		provconn_fault_raise(PROVCONN_FAULT_UNSAFE_SCHEMA, NameStr(*PG_GETARG_NAME(0)));
 	PG_RETURN_VOID();
 }
 

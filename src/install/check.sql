@@ -1,12 +1,24 @@
--- Refuses a schema of our tables' name that is not ours, with a hint.
-CREATE FUNCTION @extschema@.provconn_check_install(target name, tables_schema_exists boolean)
+-- Refuses a schema of our tables' name that is not ours, and one whose owner
+-- could drop the extension with it, with a hint.
+CREATE FUNCTION @extschema@.provconn_check_install(
+    target name,
+    tables_schema_exists boolean,
+    target_is_a_strangers boolean)
 RETURNS void LANGUAGE c STRICT AS 'MODULE_PATHNAME';
 
 SELECT @extschema@.provconn_check_install(
-    pg_catalog.current_schema(),
+    n.nspname,
     EXISTS (SELECT FROM pg_catalog.pg_namespace
-            WHERE nspname OPERATOR(pg_catalog.=) 'provconn'));
+            WHERE nspname OPERATOR(pg_catalog.=) 'provconn'),
+    NOT r.rolsuper
+        AND r.rolname OPERATOR(pg_catalog.<>) 'pg_database_owner'
+        AND r.rolname OPERATOR(pg_catalog.<>) current_user
+        AND r.oid OPERATOR(pg_catalog.<>) d.datdba)
+FROM pg_catalog.pg_namespace AS n
+JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+JOIN pg_catalog.pg_database AS d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+WHERE n.nspname OPERATOR(pg_catalog.=) pg_catalog.current_schema();
 
-DROP FUNCTION @extschema@.provconn_check_install(name, boolean);
+DROP FUNCTION @extschema@.provconn_check_install(name, boolean, boolean);
 
 CREATE SCHEMA provconn;
