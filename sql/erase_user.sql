@@ -30,7 +30,7 @@ SELECT status, alias, metadata, connected_at IS NOT NULL AS connected_at FROM pr
 SELECT count(*) AS with_credential FROM provconn.connection WHERE user_id = t.u('erase') AND credential IS NOT NULL;
 SELECT count(*) AS keys FROM provconn.idempotency WHERE user_id = t.u('erase');
 -- the record of it, and nothing else, names the user
-SELECT action, outcome, connection_id, reason FROM provconn_audit_log WHERE user_id = t.u('erase') ORDER BY audit_id;
+SELECT action, outcome, connection_id, reason FROM provconn_audit_log WHERE user_id = t.u('erase') ORDER BY occurred_at;
 SELECT count(*) AS rows, count(b.user_id) + count(a.user_id) AS named, count(a.personal_salt) AS salts, bool_and(a.personal_hash = b.personal_hash) AS commitments,
        bool_and(to_jsonb(a) - ARRAY['user_id', 'owner_id', 'reason', 'application_name', 'client_address', 'personal_salt']
               = to_jsonb(b) - ARRAY['user_id', 'owner_id', 'reason', 'application_name', 'client_address', 'personal_salt']) AS rest_is_the_same
@@ -42,10 +42,10 @@ SELECT count(*) AS still_told FROM provconn.idempotency AS i WHERE i::text LIKE 
 SELECT action, old_status, new_status, seq FROM provconn_audit_log WHERE connection_id = :'id' AND seq IS NOT NULL ORDER BY seq;
 -- others keep what is theirs
 SELECT alias, status FROM provconn_connections WHERE user_id = t.u('erase other');
-SELECT action, outcome, reason FROM provconn_audit_log WHERE user_id = t.u('erase other') ORDER BY audit_id;
+SELECT action, outcome, reason FROM provconn_audit_log WHERE user_id = t.u('erase other') ORDER BY occurred_at;
 -- a second time the record of the first stays
 SELECT provconn_erase_user(t.u('erase')) AS again;
-SELECT reason FROM provconn_audit_log WHERE user_id = t.u('erase') ORDER BY audit_id;
+SELECT reason FROM provconn_audit_log WHERE user_id = t.u('erase') ORDER BY occurred_at;
 -- the same key may come again
 SELECT ok FROM provconn_connect(provconn_connect_command(t.u('erase'), t.p('schwab'), 'schwab', provconn_credentials('s', 'custom')), t.u('key'));
 

@@ -204,7 +204,7 @@ SELECT provconn_rewrap_keys() AS again;
 SELECT key_id, master_key_id = 9999 AS by_the_last, substr(wrapped, 2, 4) = int4send(9999) AS within FROM provconn.data_key ORDER BY key_id;
 SELECT pg_temp.point(:'one_file');
 SELECT a.ok, b.secret_text FROM provconn_reveal(t.u('keys'), :'id') AS a, provconn_reveal(t.u('keys'), :'newer') AS b;
-SELECT action, reason FROM provconn_audit_log WHERE action IN ('rotate_key', 'rewrap_keys') AND transaction_id = pg_current_xact_id() ORDER BY audit_id;
+SELECT action, reason FROM provconn_audit_log WHERE action IN ('rotate_key', 'rewrap_keys') AND transaction_id = pg_current_xact_id() ORDER BY occurred_at;
 ROLLBACK;
 SELECT pg_temp.point(:'right_file');
 SELECT t.code(:'reveal') AS reveal;

@@ -39,7 +39,7 @@ CALL provconn_reencrypt(3);
 SELECT b.alias, t.changes(b.row, t.row_of(b.id)) AS changed, pg_temp.sealed_by(b.id) AS sealed_by FROM before AS b ORDER BY alias;
 SELECT count(*) - :audit_rows AS audit_rows FROM provconn.audit;
 SELECT action, outcome, event, connection_id, user_id, regexp_replace(reason, '[0-9]+ credentials', 'N credentials') AS reason
-FROM provconn_audit_log WHERE action IN ('rotate_key', 'reencrypt') ORDER BY audit_id;
+FROM provconn_audit_log WHERE action IN ('rotate_key', 'reencrypt') ORDER BY occurred_at;
 SELECT key_id, state, connections FROM provconn_keys ORDER BY key_id;
 SELECT task, key_id, done = total AS all_of_them, done, finished_at = updated_at AS finished, started_at < updated_at AS took_time FROM provconn_progress;
 SELECT ok, secret_text FROM was, provconn_reveal(t.u('rotation'), id) WHERE alias = 'active';
