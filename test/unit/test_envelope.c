@@ -80,6 +80,21 @@ test_refusals(void)
 	ok(!refuses_head("\1\177\377\377\377"), "but not key id 2147483647");
 }
 
+/* What names its key need not be whole, nor of a format that is known. */
+static void
+test_key_id(void)
+{
+	ProvconnSpan head = span_of_bytes("\2\1\2\3\4", 5);
+	ProvconnSpan cut = span_of_bytes("\1\1\2\3", 4);
+	ProvconnSpan high = span_of_bytes("\1\377\377\377\377", 5);
+
+	is(provconn_envelope_key_id((const unsigned char *) head.data, head.len), 0x01020304,
+	   "the key id of a head");
+	is(provconn_envelope_key_id((const unsigned char *) cut.data, cut.len), 0, "none in four bytes");
+	is(provconn_envelope_key_id((const unsigned char *) high.data, high.len), -1,
+	   "one that no key has");
+}
+
 static ProvconnBinding
 make_binding(void)
 {
@@ -180,6 +195,7 @@ main(void)
 {
 	test_parse();
 	test_refusals();
+	test_key_id();
 	test_associated();
 	test_binding();
 	return tap_done();
