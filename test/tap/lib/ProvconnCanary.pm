@@ -3,7 +3,8 @@
 # Each canary has a number in it, and the set of places where it may be found:
 # not one more, and, so that the search itself is tested, not one less.  Places
 # are names that the test gives to what it has searched.  A canary is found as
-# it is, in hexadecimal digits and in base64 at each of its three alignments.
+# it is, in hexadecimal digits, in base64 at each of its three alignments, and as
+# the numbers of its bytes, which is how the catalog has constants.
 
 package ProvconnCanary;
 
@@ -64,6 +65,11 @@ sub search_text
 	{
 		$self->{found}{ pack('H*', $1) + 0 }{$place} = 1;
 	}
+	my $numbers = join(' ', unpack('C*', MARK));
+	while ($$text =~ /\b$numbers((?: \d\d){4})/g)
+	{
+		$self->{found}{ pack('C*', split(' ', $1)) + 0 }{$place} = 1;
+	}
 	for my $form (@{ $self->{base64} })
 	{
 		my ($stable, $start) = @$form;
@@ -100,6 +106,13 @@ sub search_files
 		},
 		$dir);
 	return;
+}
+
+sub is_found
+{
+	my ($self, $canary, $place) = @_;
+
+	return $self->{found}{ substr($canary, length(MARK), 4) + 0 }{$place};
 }
 
 # One line for each canary that was not found exactly where it may be.

@@ -140,10 +140,10 @@ sub wait_until
 {
 	my ($check, $seconds) = @_;
 
-	for (1 .. 10 * ($seconds // $PostgreSQL::Test::Utils::timeout_default))
+	for (1 .. 50 * ($seconds // $PostgreSQL::Test::Utils::timeout_default))
 	{
 		return 1 if $check->();
-		select(undef, undef, undef, 0.1);
+		select(undef, undef, undef, 0.02);
 	}
 	return 0;
 }
