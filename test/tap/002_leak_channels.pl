@@ -105,6 +105,8 @@ my @commands = (
 	take(4, 'provconn_connect', "provconn_connect(provconn_connect_command($user, $acme, 'acme', %c), gen_random_uuid())"));
 my $cast    = { name => 'a cast', expr => 'CAST(%s AS provconn_secret)', from => '(SELECT CAST(%s AS provconn_secret) IS NOT NULL AS ok OFFSET 0)' };
 my $control = { name => 'control', expr => 'CAST(%s AS text)', from => '(SELECT length(CAST(%s AS text)) > 0 AS ok OFFSET 0)' };
+# The planner calls these; provconn_token_response by default reads the clock.
+my @immutable = (map({ { %$_, expr => $_->{expr} =~ s/token_response\(%s\)/token_response(%s, 'epoch')/r } } @constructors), $cast);
 my @uses    = (@commands, $cast);
 my @makers  = (@constructors, $cast);
 
@@ -143,7 +145,7 @@ sub row
 	my %control = (%opt, %{ $opt{control} || {} });
 	my @plain = grep { my $column = $_; grep { $_ eq $column } @columns } qw(literal text);
 	for_cells($label, \%control, $control, $control{plain} || [ @plain ? @plain : 'text' ],
-		sub { shift; shift; $table->saw_control($row, @_) });
+		sub { $table->saw_control($row, @_[3 .. $#_]) });
 	return;
 }
 
@@ -162,7 +164,7 @@ sub for_cells
 			my $seen = ($opt->{run} || statement($opt->{sql} || \&plain, $opt->{state}))->($session, $column, $use, $canary, $way);
 
 			$canaries->search_text($places[0], \$seen) if defined $seen;
-			$see->($column, $use->{name} . ($way eq 'simple' ? '' : ", $way"), $canary, @places);
+			$see->($column, $way, $use->{name}, $canary, @places);
 		}
 	}
 	$session->close;
@@ -237,12 +239,15 @@ sub run_rows
 
 # --- the server's log -------------------------------------------------------
 
-my $division = sub { plain($_[0]) . q( WHERE 1 / (SELECT 0 FROM pg_class WHERE relname = 'pg_class') = 1) };
+# One that is known before the function is called, and one that is not.
+my $before   = sub { plain($_[0]) . q( WHERE 1 / (SELECT 0 FROM pg_class WHERE relname = 'pg_class') = 1) };
+my $after    = sub { "SELECT 1 / CAST(c.ok IS NULL AS int) FROM $_[0]{from} AS c" };
+my $alone    = sub { "SELECT $_[0]{expr}, 1 / (SELECT 0 FROM pg_class WHERE relname = 'pg_class')" };
 my $failing  = sub { "SELECT c.ok FROM $_[0]{inside} AS c" };
 my $on_error = 'SET log_parameter_max_length_on_error = -1';
 my @bound    = qw(untyped secret binary text bytea);
 my @ways     = (ways => [qw(simple extended execute)]);
-my $fails    = { sql => $division, state => '22012' };
+my $fails    = { sql => $before, state => '22012' };
 
 row('log, by default',
 	@ways,
@@ -255,13 +260,16 @@ row('`log_min_duration_statement`', @ways, settings => ['SET log_min_duration_st
 row('both, `log_parameter_max_length = 0`', @ways,
 	settings => [ q(SET log_statement = 'all'), 'SET log_min_duration_statement = 0', 'SET log_parameter_max_length = 0' ]);
 row('STATEMENT line: syntax error', sql => sub { plain($_[0]) . ' WHERE' }, state => '42601');
-row('STATEMENT line: error beside a function of provconn', @ways, %$fails);
-row('STATEMENT line: error beside a function of provconn',
+row('STATEMENT line: error before the function runs', @ways, %$fails, uses => \@commands);
+row('STATEMENT line: error before the function runs', @ways,
 	uses => [ map { { %$_, settings => ['SET ROLE nobody'] } } @commands ],
 	state => '42501', control => $fails);
+row('STATEMENT line: error after it', @ways, uses => \@commands, sql => $after, state => '22012');
+row('STATEMENT line: error beside a constructor or a cast alone', @ways, uses => \@immutable, sql => $alone, state => '22012');
 inside('STATEMENT line: error inside', control => $fails);
-row('`log_parameter_max_length_on_error`: error beside',
-	%$fails, settings => [$on_error], columns => \@bound);
+row('`log_parameter_max_length_on_error`: error before or after',
+	%$fails, sql => $_, settings => [$on_error], columns => \@bound)
+  for $before, $after;
 inside('`log_parameter_max_length_on_error`: error inside',
 	columns => \@bound, settings => [$on_error], control => $fails);
 
@@ -427,6 +435,7 @@ row('`json` and `jsonb`, `log_statement`',
 my $activity = q(SELECT string_agg(a::text, E'\n') FROM pg_stat_activity AS a WHERE pid = );
 row('`pg_stat_activity`, while the statement runs', @ways,
 	place => 'activity',
+	uses  => \@commands,
 	run   => sub {
 		my ($session, $column, $use, $canary, $way) = @_;
 
@@ -438,10 +447,21 @@ row('`pg_stat_activity`, while the statement runs', @ways,
 	});
 row('`pg_stat_activity`, afterwards', @ways,
 	place => 'activity',
+	uses  => \@commands,
 	run   => sub {
 		my ($session, $column, $use, $canary) = @_;
 
 		statement(\&plain)->(@_);
+		return $admin->value($activity . $session->pid);
+	});
+
+row('`pg_stat_activity`, a constructor or a cast alone', @ways,
+	place => 'activity',
+	uses  => \@immutable,
+	run   => sub {
+		my ($session) = @_;
+
+		statement(sub { "SELECT $_[0]{expr}" })->(@_);
 		return $admin->value($activity . $session->pid);
 	});
 
@@ -587,10 +607,9 @@ row('literal in the body of a function',
 		return $admin->value("SELECT prosrc FROM pg_proc WHERE proname = 'f$views'");
 	});
 
-# Equal secrets, and the order of others, told by comparing rows as bytes.
+# Equal secrets, and the order of others, told by comparing rows as bytes.  Each time
+# the first one is made first; the second is greater every other time.
 {
-	my %seen;
-
 	for my $operator ('*=', '*<')
 	{
 		my $row = $table->row('comparison of records' . ($operator eq '*=' ? ', `*=`' : ', `*<`'));
@@ -604,7 +623,7 @@ row('literal in the body of a function',
 
 				for my $n (1 .. 24)
 				{
-					my ($a, $b) = map { value($use, sprintf('%c-secret-%03d', $_, $n)) } $operator eq '*=' ? (97, 97) : (97, 98);
+					my ($a, $b) = map { value($use, sprintf('%c-secret-%03d', $_, $n)) } $operator eq '*=' ? (97, 97) : $n % 2 ? (97, 98) : (98, 97);
 					my $expression = $use->{expr};
 					my $value = $column eq 'literal' ? undef : $bind{$column};
 					my $sql = 'SELECT a ' . $operator . ' b FROM (SELECT ' . ($expression =~ s/%s/$value ? '$1' : "'$a'"/er)
@@ -612,9 +631,9 @@ row('literal in the body of a function',
 					my $result = $value ? $session->bound($sql, map { $value->($_) } $a, $b) : $session->query($sql);
 
 					outcome($result, undef, "$use->{name}, $column") if $result->{error};
-					$as_told &&= ($result->{rows}[0][0] // '') eq 't';
+					$as_told &&= ($result->{rows}[0][0] // '') eq ($operator eq '*=' || $n % 2 ? 't' : 'f');
 				}
-				$use == $control ? $table->saw_control($row, $as_told) : $table->saw($row, $column, $use->{name}, $as_told);
+				$use == $control ? $table->saw_control($row, $as_told) : $table->saw($row, $column, 'simple', $use->{name}, $as_told);
 			}
 		}
 		$session->close;
@@ -663,7 +682,7 @@ sub out
 		else { outcome($session->query($how{sql}->($from)), $how{state}, "$label, $column") }
 		$canaries->search_text($places[0], \$seen) if defined $seen;
 		$column eq 'control' ? $returned->saw_control($row, $canary, @places)
-		  : $returned->saw($row, $column, $column, $canary, @places);
+		  : $returned->saw($row, $column, 'simple', $column, $canary, @places);
 		$session->close;
 		# what an error has left unclaimed is not to be claimed next
 		$admin->must(q(SELECT FROM provconn_connections AS c, provconn_mark_revoked(c.connection_id) WHERE c.status = 'active' AND c.expires_at < now()));

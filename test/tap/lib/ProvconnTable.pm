@@ -10,7 +10,8 @@
 # to be found, or the search proves nothing.
 #
 # What leaks from a major version of PostgreSQL on only is marked, not told by
-# version: the table is the same wherever the test is run.
+# version: the table is the same wherever the test is run.  What leaks only in one of
+# the ways in which a statement was sent is marked, too.
 
 package ProvconnTable;
 
@@ -19,7 +20,8 @@ use warnings;
 
 use Test::More;
 
-use constant SUPERSCRIPTS => ('¹', '²', '³');
+use constant SUPERSCRIPTS => ('¹', '²', '³', '⁴');
+use constant WAYS => (simple => 'the simple protocol', extended => 'the extended protocol', execute => '`EXECUTE`');
 
 # %opt:
 #   name      of the block in the document: "<!-- name: begin -->"
@@ -53,9 +55,9 @@ sub row
 # An observation: a canary and its places, or, without places, true or false.
 sub saw
 {
-	my ($self, $row, $column, $who, $what, @places) = @_;
+	my ($self, $row, $column, $way, $who, $what, @places) = @_;
 
-	push @{ $row->{cells}{$column} }, { who => $who, what => $what, places => [@places] };
+	push @{ $row->{cells}{$column} }, { way => $way, who => $who, what => $what, places => [@places] };
 	return;
 }
 
@@ -88,12 +90,12 @@ sub check
 		ok(scalar(grep { $self->is_found($_) } @{ $row->{controls} }), "$row->{label}: the control is found");
 		for my $column (map { $_->[0] } @{ $self->{columns} })
 		{
-			my @cell = @{ $row->{cells}{$column} || [] } or next;
-			my @found = grep { $self->is_found($_) } @cell;
+			my @cell = @{ $row->{cells}{$column} || [] };
 
-			ok(@found == 0 || @found == @cell, "$row->{label}, $column: functions agree")
-			  or diag('it leaks for ' . join('; ', map { $_->{who} } @found) . ', but not for '
-				  . join('; ', map { $_->{who} } grep { !$self->is_found($_) } @cell));
+			for my $way (sort keys %{ { map { $_->{way} => 1 } @cell } })
+			{
+				$self->check_agreement("$row->{label}, $column, $way", grep { $_->{way} eq $way } @cell);
+			}
 		}
 	}
 
@@ -114,6 +116,17 @@ sub check
 	return;
 }
 
+sub check_agreement
+{
+	my ($self, $what, @cell) = @_;
+	my @found = grep { $self->is_found($_) } @cell;
+
+	ok(@found == 0 || @found == @cell, "$what: functions agree")
+	  or diag('it leaks for ' . join('; ', map { $_->{who} } @found) . ', but not for '
+		  . join('; ', map { $_->{who} } grep { !$self->is_found($_) } @cell));
+	return;
+}
+
 # The table in Markdown, with its footnotes.
 sub render
 {
@@ -126,7 +139,7 @@ sub render
 	$self->{marks} = [];
 	push @lines, '| ' . join(' | ', $_->{label}, $self->cells($_)) . ' |' for @{ $self->{rows} };
 	my @marks = @{ $self->{marks} };
-	push @lines, '', map { (SUPERSCRIPTS)[$_] . " From PostgreSQL $marks[$_] on." } 0 .. $#marks if @marks;
+	push @lines, '', join("  \n", map { (SUPERSCRIPTS)[$_] . " $marks[$_]" } 0 .. $#marks) if @marks;
 	return join("\n", @lines) . "\n";
 }
 
@@ -138,21 +151,25 @@ sub cells
 		my @cell = @{ $row->{cells}{ $_->[0] } || [] };
 		my $since = $row->{since}{ $_->[0] };
 		my $leaks = grep { $self->is_found($_) } @cell;
+		my %ways = map { $_->{way} => 1 } @cell;
+		my @leaking = sort keys %{ { map { $_->{way} => 1 } grep { $self->is_found($_) } @cell } };
 
 		  !@cell ? '–'
-		: $since && ($self->{major} >= $since ? $leaks : !$leaks) ? 'leaks ' . $self->mark($since)
-		: $leaks                                                  ? 'leaks'
-		: 'no';
+		: $since && ($self->{major} >= $since ? $leaks : !$leaks) ? 'leaks ' . $self->mark("From PostgreSQL $since on.")
+		: !$leaks                                                 ? 'no'
+		: @leaking < keys %ways ? 'leaks ' . $self->mark('By ' . join(' and ', map { +{ +WAYS }->{$_} } @leaking) . ' only.')
+		: 'leaks';
 	} @{ $self->{columns} };
 }
 
+# The sign of a footnote.
 sub mark
 {
-	my ($self, $major) = @_;
+	my ($self, $text) = @_;
 	my $marks = $self->{marks};
 
-	push @$marks, $major if !grep { $_ == $major } @$marks;
-	my ($number) = grep { $marks->[$_] == $major } 0 .. $#$marks;
+	push @$marks, $text if !grep { $_ eq $text } @$marks;
+	my ($number) = grep { $marks->[$_] eq $text } 0 .. $#$marks;
 	return (SUPERSCRIPTS)[$number];
 }
 
