@@ -528,7 +528,7 @@ row('temporary files of a sort',
 		start($session, $column, 'DECLARE c CURSOR FOR ' . sorted($use), value($use, $canary));
 		outcome($session->finish, undef, "$use->{name}, $column");
 		outcome($session->query('FETCH 1 FROM c'), undef, 'fetch');
-		my $seen = temporary_files();
+		my $seen = ProvconnNode::temporary_files($node);
 		$session->must('ROLLBACK');
 		return $seen;
 	});
@@ -541,7 +541,7 @@ row('temporary files of a cursor WITH HOLD',
 		$session->must(q(SET work_mem = '64kB'));
 		start($session, $column, "DECLARE c CURSOR WITH HOLD FOR SELECT n, $use->{expr} FROM generate_series(1, 2000) AS n", value($use, $canary));
 		outcome($session->finish, undef, "$use->{name}, $column");
-		my $seen = temporary_files();
+		my $seen = ProvconnNode::temporary_files($node);
 		$session->must('CLOSE c');
 		return $seen;
 	});
@@ -551,13 +551,6 @@ sub sorted
 	my ($use) = @_;
 
 	return "SELECT * FROM (SELECT n, $use->{expr} AS s FROM generate_series(1, 3000) AS n OFFSET 0) AS a ORDER BY (n * 7919) % 20011";
-}
-
-sub temporary_files
-{
-	my @files = glob($node->data_dir . '/base/pgsql_tmp/*');
-
-	return join('', map { slurp($_) } @files);
 }
 
 my @stored = ([ 'WAL' => 'wal' ], [ 'data directory' => 'data' ]);
@@ -793,7 +786,7 @@ sub cursor
 		$session->must($declare =~ s/%f/$from/r);
 		$session->must('FETCH 1 FROM c') if $declare !~ /WITH HOLD/;
 		$session->must('COMMIT') if $declare =~ /WITH HOLD/;
-		return temporary_files();
+		return ProvconnNode::temporary_files($node);
 	};
 }
 
@@ -840,15 +833,4 @@ sub new_connection
 	return $admin->value(
 		"SELECT connection_id FROM provconn_connect(provconn_connect_command($user, $acme, 'acme',"
 		  . " provconn_oauth2_credentials('first', 'r'), '$alias'))");
-}
-
-sub slurp
-{
-	my ($path) = @_;
-
-	open(my $file, '<:raw', $path) or return '';
-	local $/;
-	my $text = <$file>;
-	close($file);
-	return defined $text ? $text : '';
 }

@@ -135,6 +135,15 @@ sub log_since
 	return defined $text ? $text : '';
 }
 
+# What temporary files hold at the moment: those of a sort, a hash or a cursor WITH
+# HOLD can be read while its cursor is open.
+sub temporary_files
+{
+	my ($node) = @_;
+
+	return join('', map { eval { PostgreSQL::Test::Utils::slurp_file($_) } // '' } glob($node->data_dir . '/base/pgsql_tmp/*'));
+}
+
 # Asks until the answer is true; false when it never was in so many seconds.
 sub wait_until
 {
