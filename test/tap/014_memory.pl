@@ -49,7 +49,8 @@ my @keys = (
 	[ 'K_enc'      => 2 ],
 	[ 'K_enc half' => 2 ],
 	[ 'K_mac'      => 0 ],
-	[ 'wrap K_enc' => 0 ]);
+	[ 'wrap K_enc' => 0 ],
+	[ 'mask key'   => 3 ]);
 my @sizes = (200, 20000);
 
 plan skip_all => 'there is no /proc/self/mem' if !-r '/proc/self/mem';
@@ -72,6 +73,7 @@ my $acme = q('00000000-0000-4000-8000-0000000000aa');
 	$admin->must($_)
 	  for (
 		"CREATE FUNCTION memscan(bytea) RETURNS int LANGUAGE c STRICT AS '$library'",
+		"CREATE FUNCTION memscan_page(bytea, int) RETURNS bytea LANGUAGE c STRICT AS '$library'",
 		"CREATE FUNCTION memscan_places(bytea) RETURNS text LANGUAGE c STRICT AS '$library'",
 		"SELECT provconn_register_provider('acme', 'Acme', 'oauth2', NULL, $acme)");
 }
@@ -170,7 +172,8 @@ sub examine
 	flush($session);
 	my @copies = map { count($session, $_) } @needles;
 	my ($most) = sort { $b <=> $a } @copies;
-	my @of_keys = map { count($session, $key{ $_->[0] }) } @keys;
+	# the mask key comes last: to learn it overwrites what is left of another key
+	my @of_keys = map { count($session, $key{ $_->[0] } //= mask_key($session)) } @keys;
 
 	cmp_ok($most, '<=', $limit, "$what, $size bytes: copies of the secret");
 	cmp_ok($of_keys[$_], '<=', $keys[$_][1], "$what, $size bytes: copies of $keys[$_][0]") for 0 .. $#keys;
@@ -182,6 +185,25 @@ sub examine
 	}
 	$session->close;
 	return;
+}
+
+# The key that masks secrets in this process.  What is stored of a masked secret
+# begins with the tag of the process, as does the page that has tag and key.
+sub mask_key
+{
+	my ($session) = @_;
+
+	$session->must('DROP TABLE IF EXISTS masked');
+	$session->must('CREATE TABLE masked (s provconn_secret)');
+	$session->must(q(INSERT INTO masked VALUES ('x')));
+	$session->must('CHECKPOINT');
+	my $page = pack('H*', substr($session->value(q(SELECT pg_read_binary_file(pg_relation_filepath('masked')))), 2));
+	my $row = substr($page, unpack('v', substr($page, 24, 2)) & 0x7fff);
+	my $tag = substr($row, unpack('C', substr($row, 22, 1)) + 1, 8);
+	my $key = pack('H*', substr($session->value('SELECT memscan_page($1, 32)', complement($tag)), 2)) ^ "\xff" x 32;
+
+	die "there is no page with the tag of this process\n" if $key eq "\xff" x 32;
+	return $key;
 }
 
 # Overwrites what is left in the buffers of the protocol.

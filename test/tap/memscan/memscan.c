@@ -27,6 +27,7 @@ PG_MODULE_MAGIC;
 
 PG_FUNCTION_INFO_V1(memscan);
 PG_FUNCTION_INFO_V1(memscan_places);
+PG_FUNCTION_INFO_V1(memscan_page);
 
 typedef struct Scan
 {
@@ -36,9 +37,10 @@ typedef struct Scan
 	unsigned char *scratch;
 	int			count;
 	StringInfo	places;			/* or NULL */
+	bytea	   *behind;			/* or NULL; what stands behind a copy at the start of a page */
 } Scan;
 
-static void scan_memory(bytea *complement, StringInfo places, int *count);
+static int	scan_memory(bytea *complement, StringInfo places, bytea *behind);
 static size_t read_maps(char *maps);
 static void scan_mapping(Scan *scan, unsigned long start, unsigned long end, const char *name);
 static void scan_part(Scan *scan, unsigned long address, size_t len, const char *name);
@@ -48,10 +50,7 @@ static bool matches(const Scan *scan, const unsigned char *at);
 Datum
 memscan(PG_FUNCTION_ARGS)
 {
-	int			count;
-
-	scan_memory(PG_GETARG_BYTEA_PP(0), NULL, &count);
-	PG_RETURN_INT32(count);
+	PG_RETURN_INT32(scan_memory(PG_GETARG_BYTEA_PP(0), NULL, NULL));
 }
 
 /* memscan_places(bytea) returns text: address, mapping and what stands before each copy */
@@ -59,15 +58,29 @@ Datum
 memscan_places(PG_FUNCTION_ARGS)
 {
 	StringInfoData places;
-	int			count;
 
 	initStringInfo(&places);
-	scan_memory(PG_GETARG_BYTEA_PP(0), &places, &count);
+	(void) scan_memory(PG_GETARG_BYTEA_PP(0), &places, NULL);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(places.data, places.len));
 }
 
-static void
-scan_memory(bytea *complement, StringInfo places, int *count)
+/*
+ * memscan_page(bytea, int) returns bytea: of the page that begins with these bytes,
+ * so many of those that follow, as their complement; all zeros if there is none
+ */
+Datum
+memscan_page(PG_FUNCTION_ARGS)
+{
+	int			len = PG_GETARG_INT32(1);
+	bytea	   *behind = palloc0(VARHDRSZ + len);
+
+	SET_VARSIZE(behind, VARHDRSZ + len);
+	(void) scan_memory(PG_GETARG_BYTEA_PP(0), NULL, behind);
+	PG_RETURN_BYTEA_P(behind);
+}
+
+static int
+scan_memory(bytea *complement, StringInfo places, bytea *behind)
 {
 	Scan		scan = {0};
 	char	   *maps;
@@ -77,6 +90,7 @@ scan_memory(bytea *complement, StringInfo places, int *count)
 	scan.complement = (const unsigned char *) VARDATA_ANY(complement);
 	scan.len = VARSIZE_ANY_EXHDR(complement);
 	scan.places = places;
+	scan.behind = behind;
 	if (scan.len == 0 || scan.len > SCRATCH / 2)
 		elog(ERROR, "a pattern of %zu bytes", scan.len);
 	scan.scratch = mmap(NULL, SCRATCH + MAPS, PROT_READ | PROT_WRITE,
@@ -107,7 +121,7 @@ scan_memory(bytea *complement, StringInfo places, int *count)
 	}
 	close(scan.memory);
 	munmap(scan.scratch, SCRATCH + MAPS);
-	*count = scan.count;
+	return scan.count;
 }
 
 static size_t
@@ -165,6 +179,11 @@ scan_part(Scan *scan, unsigned long address, size_t len, const char *name)
 				for (const unsigned char *c = Max(at - CONTEXT, scan->scratch); c < at; c++)
 					appendStringInfo(scan->places, "%02x", *c);
 				appendStringInfoChar(scan->places, '\n');
+			}
+			if (scan->behind != NULL && (address + (unsigned long) (at - scan->scratch)) % 4096 == 0)
+			{
+				for (size_t i = 0; i < VARSIZE_ANY_EXHDR(scan->behind); i++)
+					VARDATA_ANY(scan->behind)[i] = (char) ~at[scan->len + i];
 			}
 		}
 		at++;
