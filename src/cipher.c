@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "utils/memutils.h"
 
 #include "cipher.h"
 #include "compat.h"
@@ -36,6 +37,8 @@ static void derive_keys(const unsigned char *key, const unsigned char *salt,
 						ProvconnSpan purpose, unsigned char *derived);
 static void compute_tag(const unsigned char *mac_key, ProvconnSpan associated,
 						const unsigned char *sealed, size_t sealed_len, unsigned char *tag);
+static void wipe_freed(void);
+static void wipe_chunks(MemoryContext context, Size size);
 static void xor_bytes(char *out, const char *a, const char *b, size_t len);
 static bytea *new_buffer(size_t len);
 static bytea *copy_buffer(const void *bytes, size_t len);
@@ -83,6 +86,7 @@ provconn_cipher_seal(const unsigned char *key, int32 key_id, ProvconnSpan purpos
 													 PointerGetDatum(copy_buffer(derived, PROVCONN_KEY_LENGTH)),
 													 PointerGetDatum(copy_buffer(iv, PROVCONN_ENVELOPE_IV)),
 													 PointerGetDatum(name_buffer("aes-cbc/pad:pkcs"))));
+	wipe_freed();
 	ciphertext_len = VARSIZE_ANY_EXHDR(ciphertext);
 	if (ciphertext_len != (plaintext.len / PROVCONN_ENVELOPE_BLOCK + 1) * PROVCONN_ENVELOPE_BLOCK)
 		provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "encrypt");
@@ -130,6 +134,7 @@ provconn_cipher_decrypt(unsigned char derived[PROVCONN_CIPHER_DERIVED],
 												 PointerGetDatum(copy_buffer(envelope->iv,
 																			 PROVCONN_ENVELOPE_IV)),
 												 PointerGetDatum(name_buffer("aes-cbc/pad:pkcs"))));
+	wipe_freed();
 	provconn_secret_wipe(derived, PROVCONN_CIPHER_DERIVED);
 
 	plaintext->len = VARSIZE_ANY_EXHDR(output);
@@ -185,6 +190,34 @@ provconn_cipher_xor(const unsigned char *key, uint64 nonce, ProvconnSpan data, c
 		pfree(counters);
 		done += part;
 	}
+	wipe_freed();
+}
+
+/*
+ * pgcrypto frees two copies of a key as they are: in its cipher's state, in
+ * TopMemoryContext, and in a buffer of the key's length.  A freed chunk is the
+ * first that is given out again for its size.
+ */
+static void
+wipe_freed(void)
+{
+	wipe_chunks(CurrentMemoryContext, PROVCONN_KEY_LENGTH);
+	for (Size size = 128; size <= 512; size *= 2)
+		wipe_chunks(TopMemoryContext, size);
+}
+
+static void
+wipe_chunks(MemoryContext context, Size size)
+{
+	void	   *chunks[4];
+
+	for (int i = 0; i < (int) lengthof(chunks); i++)
+	{
+		chunks[i] = MemoryContextAlloc(context, size);
+		provconn_secret_wipe(chunks[i], size);
+	}
+	for (int i = lengthof(chunks) - 1; i >= 0; i--)
+		pfree(chunks[i]);
 }
 
 /*

@@ -22,6 +22,7 @@
 #include "fault.h"
 #include "queue.h"
 #include "refresh.h"
+#include "secret.h"
 #include "statement.h"
 
 PG_FUNCTION_INFO_V1(provconn_refresh);
@@ -146,7 +147,10 @@ run_claim_due(PG_FUNCTION_ARGS)
 	caller_context = MemoryContextSwitchTo(row_context);
 	foreach(cell, claimed)
 	{
-		put_row(rows, form_claimed(lfirst(cell)));
+		Datum		row = form_claimed(lfirst(cell));
+
+		put_row(rows, row);
+		provconn_secret_wipe(DatumGetPointer(row), VARSIZE(DatumGetPointer(row)));
 		MemoryContextReset(row_context);
 	}
 	MemoryContextSwitchTo(caller_context);
@@ -250,6 +254,7 @@ form_claimed(const ProvconnClaimed *claimed)
 	Datum		values[12] = {0};
 	bool		nulls[12] = {false};
 	ProvconnSpan secret = claimed->credentials.secret;
+	Datum		row;
 
 	values[0] = UUIDPGetDatum((const pg_uuid_t *) &claimed->connection_id);
 	values[1] = UUIDPGetDatum((const pg_uuid_t *) &claimed->user_id);
@@ -266,7 +271,9 @@ form_claimed(const ProvconnClaimed *claimed)
 	values[9] = Int32GetDatum(claimed->attempt);
 	values[10] = UUIDPGetDatum((const pg_uuid_t *) &claimed->lease);
 	values[11] = TimestampTzGetDatum(claimed->leased_until);
-	return provconn_catalog_form(PROVCONN_TYPE_CLAIMED, values, nulls);
+	row = provconn_catalog_form(PROVCONN_TYPE_CLAIMED, values, nulls);
+	provconn_secret_wipe(DatumGetPointer(values[4]), VARSIZE(DatumGetPointer(values[4])));
+	return row;
 }
 
 static void

@@ -21,6 +21,7 @@
 #include "fault.h"
 #include "lifecycle.h"
 #include "rights.h"
+#include "secret.h"
 #include "shard.h"
 #include "statement.h"
 #include "uuid7.h"
@@ -389,6 +390,7 @@ form_revealed(const ProvconnOutcome *outcome, const ProvconnCredentials *reveale
 	Datum		values[9] = {0};
 	bool		nulls[9] = {false};
 	bool		ok = outcome->refusal == PROVCONN_ACCEPTED;
+	Datum		row;
 
 	values[0] = BoolGetDatum(ok);
 	nulls[1] = !outcome->has_connection;
@@ -416,5 +418,8 @@ form_revealed(const ProvconnOutcome *outcome, const ProvconnCredentials *reveale
 		values[7] = CStringGetTextDatum(provconn_refusal_code(outcome->refusal));
 		values[8] = CStringGetTextDatum(provconn_refusal_message(outcome->refusal));
 	}
-	return provconn_catalog_form(PROVCONN_TYPE_REVEALED, values, nulls);
+	row = provconn_catalog_form(PROVCONN_TYPE_REVEALED, values, nulls);
+	if (ok)
+		provconn_secret_wipe(DatumGetPointer(values[3]), VARSIZE(DatumGetPointer(values[3])));
+	return row;
 }

@@ -130,6 +130,8 @@ my $watch = ProvconnNode::session($node);
 ok( ProvconnNode::wait_until(
 		sub { $watch->value('SELECT done FROM provconn_progress WHERE finished_at IS NULL AND key_id = 3') // 0 > $count / 4 }),
 	'a quarter is done');
+# Re-encryption does not wait for its commits to reach the disk; this one does, and theirs with it.
+$watch->must('CREATE TABLE flushed ()');
 kill 'KILL', $doomed->pid;
 eval { $doomed->finish };
 eval { $watch->query('SELECT pg_sleep(60)') };
