@@ -227,6 +227,12 @@ provconn_audit_erase(const ProvconnUuid *user_id)
 	return erased;
 }
 
+void
+provconn_audit_wait_for_writers(void)
+{
+	provconn_store_wait_for_lockers(&audit, ShareLock);
+}
+
 bool
 provconn_audit_is_erasing(void)
 {

@@ -77,6 +77,9 @@ extern int	provconn_audit_shard(const ProvconnAuditEntry *entry);
  */
 extern uint64 provconn_audit_erase(const ProvconnUuid *user_id);
 
+/* Waits for all transactions that have written an audit row so far, or are about to. */
+extern void provconn_audit_wait_for_writers(void);
+
 /* Whether the update of provconn.audit under way is that. */
 extern bool provconn_audit_is_erasing(void);
 

@@ -15,6 +15,7 @@
 #include "nodes/execnodes.h"
 #include "nodes/parsenodes.h"
 #include "utils/acl.h"
+#include "utils/backend_status.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
@@ -67,6 +68,22 @@ provconn_compat_init_recheck(EPQState *recheck, EState *estate)
 	EvalPlanQualInit(recheck, estate, NULL, NIL, -1, NIL);
 #else
 	EvalPlanQualInit(recheck, estate, NULL, NIL, -1);
+#endif
+}
+
+/* Another text for the running query, which stays the same otherwise. */
+static inline void
+provconn_compat_report_query(const char *text)
+{
+	uint64		query_id = (uint64) pgstat_get_my_query_id();
+#if PG_VERSION_NUM >= 180000
+	int64		plan_id = pgstat_get_my_plan_id();
+#endif
+
+	pgstat_report_activity(STATE_RUNNING, text);
+	pgstat_report_query_id(query_id, true);
+#if PG_VERSION_NUM >= 180000
+	pgstat_report_plan_id(plan_id, true);
 #endif
 }
 

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -18,6 +19,7 @@
 #include "compat.h"
 #include "connection.h"
 #include "erasure.h"
+#include "fault.h"
 #include "idempotency.h"
 #include "lifecycle.h"
 
@@ -35,6 +37,10 @@ provconn_erasure_erase_user(Oid caller, const ProvconnUuid *user_id)
 
 	provconn_call_begin(&call, ACTION, caller);
 	call.user_id = user_id;
+	if (IsolationUsesXactSnapshot())
+		provconn_fault_raise(PROVCONN_FAULT_OLD_SNAPSHOT, "provconn_erase_user");
+	/* What is under way may be the user's. */
+	provconn_audit_wait_for_writers();
 	ids = provconn_connection_list(user_id, &count);
 	for (int i = 0; i < count; i++)
 	{

@@ -11,16 +11,17 @@
  * current transaction made is used, but trusted no longer than that transaction
  * (or subtransaction) lives: after a rollback its id may belong to another key.
  *
- * Locks on the table: who seals, or reads what is to be opened, holds ROW SHARE
+ * Locks: who seals, or reads what is to be opened, holds ROW SHARE on the table
  * until the end of its transaction, so that who retires a key can wait for all
- * that may have sealed with it while it was current.  Who changes keys holds SHARE UPDATE EXCLUSIVE,
- * one at a time.  Neither waits for the other.
+ * that may have sealed with it while it was current.  Who changes keys holds
+ * LOCK_CHANGE, one at a time; neither waits for the other.  Who makes a first
+ * key beside another who does shares LOCK_FIRST, and who changes keys waits for
+ * that: no key comes to light that was made before.
  */
 #include "postgres.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -41,6 +42,8 @@
 #define WRAP_PURPOSE "provconn.data_key"
 #define MASTER_CHECK "provconn.master_check"
 #define DATA_CHECK "provconn.data_check"
+#define LOCK_CHANGE 1
+#define LOCK_FIRST 2
 
 enum
 {
@@ -90,6 +93,7 @@ typedef struct Cache
 typedef struct Search
 {
 	int32		wanted;			/* 0: the current one */
+	bool		committed;		/* pass over what this transaction wrote */
 	int32		highest;		/* of all ids seen */
 	int32		found;
 	TransactionId writer;
@@ -120,7 +124,7 @@ static bool visit_row(ProvconnRow *row, void *arg);
 static const unsigned char *unwrap_key(const Search *search);
 static const ProvconnMasterKey *master_of(const Search *search);
 static const unsigned char *remember_key(int32 id, TransactionId writer, const unsigned char *bytes);
-static int32 choose_key_id(void);
+static void create_first_key(void);
 static void lock_for_change(void);
 static void create_key(int32 key_id);
 static bool list_wrapped(ProvconnRow *row, void *arg);
@@ -160,7 +164,7 @@ provconn_keyring_current(int32 *key_id)
 	search_table(0, &search);
 	if (search.found == 0)
 	{
-		create_key(choose_key_id());
+		create_first_key();
 		search_table(0, &search);
 	}
 	/* The scan took a lock, and so may have dropped the cache. */
@@ -270,7 +274,10 @@ provconn_keyring_begin_retiring(int32 key_id)
 		provconn_fault_raise(PROVCONN_FAULT_KEY_UNKNOWN, key_id);
 	if (search.retired)
 		return false;
-	search_table(0, &current);
+	/* A key that this transaction has made is nobody else's current one yet. */
+	memset(&current, 0, sizeof(current));
+	current.committed = true;
+	provconn_store_each(&data_key, visit_row, &current);
 	if (current.found == key_id)
 		provconn_fault_raise(PROVCONN_FAULT_KEY_CURRENT, key_id);
 	provconn_keyring_wait_for_sealers();
@@ -293,10 +300,7 @@ provconn_keyring_retire(int32 key_id, TimestampTz now)
 void
 provconn_keyring_wait_for_sealers(void)
 {
-	LOCKTAG		tag;
-
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, provconn_store_relid(&data_key));
-	WaitForLockers(tag, ExclusiveLock, false);
+	provconn_store_wait_for_lockers(&data_key, ExclusiveLock);
 }
 
 bool
@@ -366,6 +370,8 @@ visit_row(ProvconnRow *row, void *arg)
 	retired = !retired;
 
 	search->highest = Max(search->highest, key_id);
+	if (search->committed && TransactionIdIsCurrentTransactionId(writer))
+		return true;
 	if (search->wanted != 0 ? key_id != search->wanted : (retired || key_id < search->found))
 		return true;
 
@@ -435,33 +441,38 @@ remember_key(int32 id, TransactionId writer, const unsigned char *bytes)
 }
 
 /*
- * The next id; or, where another session is making a key and has not committed,
- * one that it won't choose.  Nobody waits for the other's transaction, which may
- * be long and may roll back; two first keys do no harm.
+ * Where another session is making a key and has not committed, nobody waits for
+ * it, as its transaction may be long and may roll back; an id that it won't
+ * choose is taken.  Two first keys do no harm.
  */
-static int32
-choose_key_id(void)
+static void
+create_first_key(void)
 {
 	Search		search;
+	uint32		random;
 
-	if (!ConditionalLockRelationOid(provconn_store_relid(&data_key),
-									ShareUpdateExclusiveLock))
+	if (provconn_store_lock(&data_key, LOCK_CHANGE, ExclusiveLock, false, true))
 	{
-		uint32		random;
-
-		if (!pg_strong_random(&random, sizeof(random)))
-			elog(ERROR, "could not generate random values");
-		return 1000 + (int32) (random % 1000000);
+		search_table(0, &search);
+		create_key(search.highest + 1);
+		return;
 	}
+
+	/* It may be that keys are changed just now: then there are some afterwards. */
+	(void) provconn_store_lock(&data_key, LOCK_FIRST, ShareLock, false, false);
 	search_table(0, &search);
-	return search.highest + 1;
+	if (search.found != 0)
+		return;
+	if (!pg_strong_random(&random, sizeof(random)))
+		elog(ERROR, "could not generate random values");
+	create_key(1000 + (int32) (random % 1000000));
 }
 
-/* One at a time; a lock that is waited for may bring news. */
 static void
 lock_for_change(void)
 {
-	LockRelationOid(provconn_store_relid(&data_key), ShareUpdateExclusiveLock);
+	(void) provconn_store_lock(&data_key, LOCK_CHANGE, ExclusiveLock, false, false);
+	(void) provconn_store_lock(&data_key, LOCK_FIRST, ExclusiveLock, false, false);
 }
 
 static void

@@ -77,6 +77,7 @@ void
 provconn_masterkey_init(void)
 {
 	const char *command = provconn_settings_key_command();
+	const char *path = provconn_settings_key_file();
 	ProvconnKeyfileFault fault;
 	ProvconnSpan text;
 	Printed    *page;
@@ -84,6 +85,9 @@ provconn_masterkey_init(void)
 	char	   *buffer;
 
 	if (!process_shared_preload_libraries_in_progress || command == NULL || *command == '\0')
+		return;
+	/* A file is used instead. */
+	if (path != NULL && *path != '\0')
 		return;
 	page = provconn_secret_page(sizeof(Printed), true);
 	text.data = buffer = run_key_command(command, &text.len);

@@ -3,6 +3,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -75,10 +76,14 @@ provconn_erase_user(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(provconn_erasure_erase_user(GetUserId(), UUID_ARGUMENT(0)));
 }
 
-/* The new transaction needs a snapshot, as the first one had from the portal. */
+/*
+ * The new transaction needs a snapshot, as the first one had from the portal; it
+ * must not be one that a row which was waited for is too new for.
+ */
 static void
 commit_and_go_on(void)
 {
 	SPI_commit();
+	XactIsoLevel = XACT_READ_COMMITTED;
 	EnsurePortalSnapshotExists();
 }

@@ -8,8 +8,6 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "miscadmin.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
@@ -48,7 +46,7 @@ static ProvconnStatement save = {
 	TIMESTAMPTZOID}
 };
 
-static LockRelId claimed;
+#define LOCK_TASK 1
 
 bool
 provconn_progress_load(const char *task, ProvconnProgress *progress)
@@ -91,15 +89,12 @@ provconn_progress_save(const char *task, const ProvconnProgress *progress, Times
 void
 provconn_progress_claim(const char *procedure)
 {
-	claimed.dbId = MyDatabaseId;
-	claimed.relId = provconn_store_relid(&progress_table);
-	if (!ConditionalLockRelationOid(claimed.relId, ShareUpdateExclusiveLock))
+	if (!provconn_store_lock(&progress_table, LOCK_TASK, ExclusiveLock, true, true))
 		provconn_fault_raise(PROVCONN_FAULT_ALREADY_RUNNING, procedure);
-	LockRelationIdForSession(&claimed, ShareUpdateExclusiveLock);
 }
 
 void
 provconn_progress_release(void)
 {
-	UnlockRelationIdForSession(&claimed, ShareUpdateExclusiveLock);
+	provconn_store_unlock_session(&progress_table, LOCK_TASK, ExclusiveLock);
 }

@@ -5,9 +5,9 @@
  * in a transaction.  It changes ciphertexts and nothing else: version, state and
  * history of a connection stay, and no client can tell.  It takes rows that
  * nobody has locked; those that somebody had are waited for at the end, one by
- * one, when it holds no other lock.  So it is in no deadlock.  A transaction of
- * it ends after two milliseconds, and then it sleeps: each row is a full write,
- * and commits of others have to wait until it is in the WAL.
+ * one, when it holds no other row.  A transaction of it ends after two
+ * milliseconds, and then it sleeps: each row is a full write, and commits of
+ * others have to wait until it is in the WAL.
  *
  * Its commits need not reach the disk at once: what a crash takes away is sealed
  * with the old key as before, and the progress that is lost with it is done
@@ -35,6 +35,7 @@
 
 #define TASK "reencrypt"
 #define HOLD_TIME INT64CONST(2000) /* microseconds that rows are locked */
+#define FIRST_STRETCH 50
 #define NOTICE_INTERVAL (5 * USECS_PER_SEC)
 #define MAX_WARNINGS 10
 
@@ -48,6 +49,8 @@ typedef struct Reencryption
 	int64		count;			/* sealed anew by this call */
 	int64		count_before;	/* this pass */
 	int64		damaged;		/* in this pass */
+	bool		resumed;		/* this pass did not begin at the beginning */
+	int			stretch;		/* how many rows to look at in the next transaction */
 	List	   *skipped;		/* ids of rows that somebody had */
 	TimestampTz noticed_at;
 } Reencryption;
@@ -121,6 +124,7 @@ provconn_rotation_reencrypt(Oid caller, int batch_size, void (*commit)(void))
 	run.row_context = AllocSetContextCreate(CurrentMemoryContext, "provconn reencryption",
 											ALLOCSET_DEFAULT_SIZES);
 	run.noticed_at = run.call.now;
+	run.stretch = FIRST_STRETCH;
 	begin_pass(&run);
 	provconn_call_note(&run.call, "begun: data key %d", run.progress.key_id);
 	commit();
@@ -137,8 +141,9 @@ provconn_rotation_reencrypt(Oid caller, int batch_size, void (*commit)(void))
 		commit();
 		(void) provconn_keyring_current(&key_id);
 		others = provconn_connection_count_other(key_id);
+		/* What a whole pass could do nothing about is damaged. */
 		if (key_id == run.progress.key_id &&
-			(others <= run.damaged || run.count == run.count_before))
+			(others == 0 || (!run.resumed && run.count == run.count_before)))
 			break;
 		run.progress.finished = true; /* this pass: the next one begins anew */
 		provconn_progress_save(TASK, &run.progress, GetCurrentTimestamp());
@@ -165,9 +170,11 @@ begin_pass(Reencryption *run)
 	(void) provconn_keyring_current(&key_id);
 	run->count_before = run->count;
 	run->damaged = 0;
+	run->resumed = false;
 	if (provconn_progress_load(TASK, &before) && !before.finished && before.key_id == key_id)
 	{
 		*progress = before;
+		run->resumed = true;
 		return;
 	}
 	memset(progress, 0, sizeof(*progress));
@@ -190,7 +197,9 @@ walk_on(Reencryption *run, int batch_size)
 
 	MemoryContextReset(run->row_context);
 	MemoryContextSwitchTo(run->row_context);
-	provconn_connection_walk(progress->shard, &progress->connection_id, batch_size, &stretch);
+	/* As many as were done in the last one, and some more, lest they be read in vain. */
+	provconn_connection_walk(progress->shard, &progress->connection_id,
+							 Min(batch_size, run->stretch), &stretch);
 	for (i = 0; i < stretch.count; i++)
 	{
 		const ProvconnUuid *id = (ProvconnUuid *) DatumGetUUIDP(stretch.ids[i]);
@@ -220,8 +229,9 @@ walk_on(Reencryption *run, int batch_size)
 		progress->shard = DatumGetInt32(stretch.shards[i]);
 		progress->connection_id = *id;
 	}
-	MemoryContextSwitchTo(run->context);
+	run->stretch = Min(i, batch_size) * 2 + FIRST_STRETCH;
 	end_batch(run, changed || stretch.count == 0);
+	MemoryContextSwitchTo(run->context);
 	return stretch.count > 0;
 }
 

@@ -3,13 +3,12 @@
  *
  * What the server has logged before any code of ours runs, or logs from a copy
  * of its own (log_statement, log_min_duration_statement, auto_explain), is out
- * of reach.
+ * of reach, and so is what the workers of a parallel query show.
  */
 #include "postgres.h"
 
 #include "pgstat.h"
 #include "tcop/tcopprot.h"
-#include "utils/backend_status.h"
 
 #include "compat.h"
 #include "statement.h"
@@ -19,7 +18,6 @@ static const char hidden[] = "<statement hidden by provconn>";
 void
 provconn_statement_hide(void)
 {
-	uint64		query_id;
 	Size		len;
 	char	   *blank;
 
@@ -32,10 +30,8 @@ provconn_statement_hide(void)
 	blank = palloc(len + 1);
 	memset(blank, ' ', len);
 	blank[len] = '\0';
-	query_id = pgstat_get_my_query_id();
-	pgstat_report_activity(STATE_RUNNING, blank);
-	pgstat_report_activity(STATE_RUNNING, hidden);
-	pgstat_report_query_id(query_id, true);
+	provconn_compat_report_query(blank);
+	provconn_compat_report_query(hidden);
 	pfree(blank);
 	debug_query_string = hidden;
 }

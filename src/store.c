@@ -22,12 +22,15 @@
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
 #include "rewrite/rewriteHandler.h"
+#include "storage/lmgr.h"
+#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgroids.h"
@@ -53,6 +56,7 @@ typedef struct RowWriter
 static ProvconnTable *known_tables = NULL;
 
 static void resolve_table(ProvconnTable *table);
+static void set_own_tag(LOCKTAG *tag, ProvconnTable *table, int which);
 static bool match_columns(ProvconnTable *table, Relation rel, AttrNumber *attnums);
 static void fill_defaults(EState *estate, Relation rel, TupleTableSlot *slot,
 						  const ProvconnTable *table, const AttrNumber *attnums);
@@ -376,6 +380,33 @@ provconn_store_execute(ProvconnTable *table, const char *sql)
 	provconn_store_leave(&saved);
 }
 
+bool
+provconn_store_lock(ProvconnTable *table, int which, LOCKMODE mode, bool session, bool dont_wait)
+{
+	LOCKTAG		tag;
+
+	set_own_tag(&tag, table, which);
+	return LockAcquire(&tag, mode, session, dont_wait) != LOCKACQUIRE_NOT_AVAIL;
+}
+
+void
+provconn_store_unlock_session(ProvconnTable *table, int which, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	set_own_tag(&tag, table, which);
+	(void) LockRelease(&tag, mode, true);
+}
+
+void
+provconn_store_wait_for_lockers(ProvconnTable *table, LOCKMODE mode)
+{
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, provconn_store_relid(table));
+	WaitForLockers(tag, mode, false);
+}
+
 void
 provconn_store_commit_lazily(void)
 {
@@ -415,6 +446,13 @@ resolve_table(ProvconnTable *table)
 		known_tables = table;
 	}
 	table->valid = true;
+}
+
+/* PostgreSQL locks relations by another kind of tag, so this one is ours. */
+static void
+set_own_tag(LOCKTAG *tag, ProvconnTable *table, int which)
+{
+	SET_LOCKTAG_OBJECT(*tag, MyDatabaseId, RelationRelationId, provconn_store_relid(table), which);
 }
 
 /* Fills attnums and returns whether the relation has columns beside ours. */

@@ -9,6 +9,7 @@
 
 #include "executor/spi.h"
 #include "executor/tuptable.h"
+#include "storage/lockdefs.h"
 #include "utils/rel.h"
 
 #include "model.h"
@@ -142,6 +143,18 @@ extern void provconn_store_insert(ProvconnTable *table, Oid leaf,
 extern uint64 provconn_store_run(ProvconnTable *table, ProvconnStatement *statement,
 								 const Datum *values, const char *nulls,
 								 int out_count, Datum *out, bool *out_nulls);
+
+/*
+ * Locks that the table's maintenance (VACUUM, ANALYZE, REINDEX) knows nothing
+ * of, told apart by which.  False where dont_wait and somebody has it; with
+ * session it is held across transactions, until it is released or an error.
+ */
+extern bool provconn_store_lock(ProvconnTable *table, int which, LOCKMODE mode, bool session,
+								bool dont_wait);
+extern void provconn_store_unlock_session(ProvconnTable *table, int which, LOCKMODE mode);
+
+/* Waits for all transactions that hold a lock on the table which conflicts with mode. */
+extern void provconn_store_wait_for_lockers(ProvconnTable *table, LOCKMODE mode);
 
 /* Runs DDL, or anything else for which a kept plan is no use, as the owner. */
 extern void provconn_store_execute(ProvconnTable *table, const char *sql);

@@ -11,6 +11,8 @@
 #include "fmgr.h"
 #include "libpq/pqformat.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "tcop/pquery.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
@@ -49,6 +51,7 @@ typedef struct Members
 	ProvconnSpan values[MAX_MEMBERS];
 } Members;
 
+static void wipe_input(char *input, size_t len);
 static Datum secret_of_varlena(struct varlena *value);
 static Datum form_from_arguments(FunctionCallInfo fcinfo, ProvconnComposite composite);
 static Datum form_credentials(bool has_secret, ProvconnSpan secret, ProvconnCredentialType type,
@@ -59,12 +62,6 @@ static ProvconnSpan build_json(const Members *members);
 static const char *describe_fault(ProvconnTokenFault fault);
 static TimestampTz add_seconds(TimestampTz start, int64 usec);
 
-/*
- * The string is wiped where it stands.  A parameter's is part of the client's
- * message, which the server would show where it logs the parameters of a failed
- * statement, and leave in memory; a literal's is part of a parse tree that the
- * parser may scribble on.  No input string is part of a table or a plan.
- */
 Datum
 provconn_secret_in(PG_FUNCTION_ARGS)
 {
@@ -72,7 +69,7 @@ provconn_secret_in(PG_FUNCTION_ARGS)
 	ProvconnSpan bytes = {string, strlen(string)};
 	Datum		secret = provconn_mask_make(bytes);
 
-	memset(string, '*', bytes.len);
+	wipe_input(string, bytes.len);
 	PG_RETURN_DATUM(secret);
 }
 
@@ -93,7 +90,7 @@ provconn_secret_recv(PG_FUNCTION_ARGS)
 	bytes.len = buffer->len - buffer->cursor;
 	bytes.data = pq_getmsgbytes(buffer, bytes.len);
 	secret = provconn_mask_make(bytes);
-	memset(unconstify(char *, bytes.data), '*', bytes.len);
+	wipe_input(unconstify(char *, bytes.data), bytes.len);
 	PG_RETURN_DATUM(secret);
 }
 
@@ -230,6 +227,21 @@ provconn_token_response(PG_FUNCTION_ARGS)
 	compact.len = response.compact_len;
 	PG_RETURN_DATUM(form_credentials(true, compact, PROVCONN_CREDENTIAL_OAUTH2,
 									 response.has_expires_in, expires_at));
+}
+
+/*
+ * Wipes what a secret was read from, where that is the server's own: a parameter
+ * in the client's message, which the server would show where it logs the
+ * parameters of a failed statement, and leave in memory; or a literal in a parse
+ * tree, which the parser may scribble on.  Both are read before a portal runs.
+ * What is read while one runs (by COPY, DDL, a procedural language) may be
+ * somebody's who reads it again.
+ */
+static void
+wipe_input(char *input, size_t len)
+{
+	if (MyProcPort != NULL && ActivePortal == NULL)
+		memset(input, '*', len);
 }
 
 static Datum

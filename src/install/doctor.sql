@@ -407,10 +407,7 @@ found (check_name, status, item, fix, place) AS (
                         THEN 'FOREIGN TABLE' ELSE 'TABLE' END,
                            s.oid::pg_catalog.regclass,
                                pg_catalog.string_agg(pg_catalog.format('DROP COLUMN %I', s.name), ', '
-                               ORDER BY s.name)),
-                    -- The bytes go with a rewrite only.
-                    CASE WHEN s.kind OPERATOR(pg_catalog.<>) 'f'
-                        THEN pg_catalog.format('VACUUM FULL %s;', s.oid::pg_catalog.regclass) END) END,
+                               ORDER BY s.name))) END,
            CASE WHEN s.kind OPERATOR(pg_catalog.=) ANY ('{v,m}')
                THEN 0 OPERATOR(pg_catalog.-) s.oid::pg_catalog.int8 ELSE 1 END
     FROM secret_column AS s
@@ -554,18 +551,18 @@ FROM (
         (8, 'owners', 'all objects belong to the owner of the extension',
          'objects belong to others than the owner of the extension', NULL),
         (9, 'secret_columns', 'no column has a type with provconn_secret in it',
-         'columns keep secrets in clear', NULL),
+         'columns keep secrets, masked, which no other session can use', NULL),
         (10, 'log_parameter_max_length', 'parameters are not logged with statements',
          'parameters are logged with statements, in clear where a driver bound them as text',
          'SELECT pg_catalog.pg_reload_conf();'),
         (11, 'log_parameter_max_length_on_error', 'parameters are not logged with errors',
-         'parameters are logged with errors, in clear', 'SELECT pg_catalog.pg_reload_conf();'),
+         'parameters are logged with errors, in clear where a driver bound them as text', 'SELECT pg_catalog.pg_reload_conf();'),
         (12, 'log_statement', 'statements that call functions are not logged for being that',
          'statements are logged with their literals', 'SELECT pg_catalog.pg_reload_conf();'),
         (13, 'log_min_duration_statement', 'statements are not logged for their duration or as a sample',
          'statements are logged with their literals', 'SELECT pg_catalog.pg_reload_conf();'),
         (14, 'debug_print', 'parse trees and plans are not logged',
-         'parse trees or plans are logged, with the bytes of secrets in them',
+         'parse trees or plans are logged, with the literals of statements in them',
              'SELECT pg_catalog.pg_reload_conf();'),
         (15, 'auto_explain', 'auto_explain logs nothing',
          'auto_explain logs statements with their literals, and from PostgreSQL 16 on parameters',

@@ -465,7 +465,7 @@ ALTER VIEW provconn_stats OWNER TO provconn_tap_a;
 
 \set check secret_columns
 \set name 'tables and views of all kinds'
-\set detail 'columns keep secrets in clear: .*public.a_table.in_array, public.a_table.plain, '
+\set detail 'columns keep secrets, masked, which no other session can use: .*public.a_table.in_array, public.a_table.plain, '
 CREATE DOMAIN a_domain AS provconn_secret;
 CREATE TYPE a_composite AS (a int, b provconn_credentials[]);
 CREATE TYPE a_row AS (a int, b a_domain);
