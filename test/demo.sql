@@ -104,7 +104,15 @@ FROM provconn_disconnect(provconn_disconnect_command(
 \x off
 
 \echo
-\echo '9. The user disconnects. The ciphertext is gone from the row.'
+\echo '9. The keys change while it runs: a new one seals, the old one retires.'
+\echo
+SELECT provconn_rotate_key();
+CALL provconn_reencrypt();
+SELECT provconn_retire_key(1);
+SELECT key_id, state, connections FROM provconn_keys ORDER BY key_id;
+
+\echo
+\echo '10. The user disconnects. The ciphertext is gone from the row.'
 \echo
 SELECT ok, status, version
 FROM provconn_disconnect(provconn_disconnect_command(
@@ -114,7 +122,7 @@ FROM provconn.connection
 WHERE connection_id = :'connection_id';
 
 \echo
-\echo '10. A late refresh is refused: only the user can help, by connecting anew.'
+\echo '11. A late refresh is refused: only the user can help, by connecting anew.'
 \echo
 SELECT ok, status, error_code, message, needs_user_action
 FROM provconn_refresh(provconn_refresh_command(
@@ -123,7 +131,7 @@ FROM provconn_refresh(provconn_refresh_command(
     '{"access_token": "9pXwZ1kQv7Lr2TnB", "token_type": "Bearer"}')));
 
 \echo
-\echo '11. Not even a superuser''s own UPDATE gets past the state machine: this is an error.'
+\echo '12. Not even a superuser''s own UPDATE gets past the state machine: this is an error.'
 \echo
 \set ON_ERROR_STOP off
 UPDATE provconn.connection SET status = 'active'
@@ -132,7 +140,7 @@ WHERE connection_id = :'connection_id';
 \set ON_ERROR_STOP on
 
 \echo
-\echo '12. The state machine, drawn by the extension itself (in Mermaid).'
+\echo '13. The state machine, drawn by the extension itself (in Mermaid).'
 \echo
 \pset tuples_only on
 \pset format unaligned
@@ -141,7 +149,7 @@ SELECT provconn_state_diagram();
 \pset tuples_only off
 
 \echo
-\echo '13. The audit log: one row for each command, accepted or refused.'
+\echo '14. The audit log: one row for each command, accepted or refused.'
 \echo
 SELECT to_char(occurred_at, 'HH24:MI:SS.MS') AS time, action, outcome,
        old_status AS "from", new_status AS "to", version AS v, error_code, reason
