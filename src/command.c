@@ -431,6 +431,8 @@ static bool
 repeat_connect(const ProvconnCall *call, const ProvconnConnectCommand *command, ProvconnOutcome *outcome)
 {
 	ProvconnIdempotent first;
+	ProvconnConnection connection;
+	ProvconnStatus status = PROVCONN_STATUS_NONE;
 	ProvconnCall repeat = *call;
 
 	if (command->idempotency_key == NULL ||
@@ -446,8 +448,14 @@ repeat_connect(const ProvconnCall *call, const ProvconnConnectCommand *command, 
 
 	repeat.reason.data = "idempotent repeat";
 	repeat.reason.len = strlen(repeat.reason.data);
+	/* The answer is the first one's; the audit has what the connection is now. */
+	if (provconn_connection_find(&first.connection_id, PROVCONN_LOCK_NONE, &connection))
+	{
+		status = connection.status;
+		provconn_connection_close(&connection);
+	}
 	provconn_call_record(&repeat, &first.connection_id, call->user_id, call->provider_id,
-						 PROVCONN_STATUS_ACTIVE, first.version);
+						 status, first.version);
 	provconn_call_accept(outcome, &first.connection_id, PROVCONN_STATUS_ACTIVE, first.version);
 	return true;
 }

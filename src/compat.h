@@ -16,6 +16,7 @@
 #include "nodes/parsenodes.h"
 #include "utils/acl.h"
 #include "utils/backend_status.h"
+#include "utils/guc_tables.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
 
@@ -68,6 +69,22 @@ provconn_compat_init_recheck(EPQState *recheck, EState *estate)
 	EvalPlanQualInit(recheck, estate, NULL, NIL, -1, NIL);
 #else
 	EvalPlanQualInit(recheck, estate, NULL, NIL, -1);
+#endif
+}
+
+/* What stands for a setting that may not be defined yet; NULL: nothing does. */
+static inline struct config_generic *
+provconn_compat_find_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return find_option(name, false, true, 0);
+#else
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+		if (pg_strcasecmp(settings[i]->name, name) == 0)
+			return settings[i];
+	return NULL;
 #endif
 }
 

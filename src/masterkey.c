@@ -102,32 +102,44 @@ provconn_masterkey_init(void)
 	printed = page;
 }
 
+/*
+ * Opened without the server's book-keeping, whose errors name the path; so it is
+ * closed before anything is raised.
+ */
 static char *
 read_key_file(const char *path, size_t *len)
 {
 	char	   *buffer = provconn_secret_alloc(TEXT_MAX);
+	const char *unsafe = NULL;
 	struct stat status;
+	int			error = 0;
 	int			fd;
 
 	/* O_NONBLOCK: a FIFO put there must not hang the backend. */
-	fd = OpenTransientFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
+	fd = BasicOpenFile(path, O_RDONLY | O_NONBLOCK | PG_BINARY);
 	if (fd < 0)
 		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNREADABLE, strerror(errno));
 	if (fstat(fd, &status) != 0)
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNREADABLE, strerror(errno));
-	if (!S_ISREG(status.st_mode))
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNSAFE, "not a regular file");
-	if (status.st_uid != geteuid())
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNSAFE, "owned by another user");
-	if ((status.st_mode & 07777 & ~(S_IRUSR | S_IWUSR)) != 0)
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNSAFE, "mode wider than 0600");
-
-	*len = read_text(fd, buffer);
-	if (*len == (size_t) -1)
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNREADABLE, strerror(errno));
-	if (*len == TEXT_MAX)
-		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNSAFE, "64 kB or larger");
-	CloseTransientFile(fd);
+		error = errno;
+	else if (!S_ISREG(status.st_mode))
+		unsafe = "not a regular file";
+	else if (status.st_uid != geteuid())
+		unsafe = "owned by another user";
+	else if ((status.st_mode & 07777 & ~(S_IRUSR | S_IWUSR)) != 0)
+		unsafe = "mode wider than 0600";
+	else
+	{
+		*len = read_text(fd, buffer);
+		if (*len == (size_t) -1)
+			error = errno;
+		else if (*len == TEXT_MAX)
+			unsafe = "64 kB or larger";
+	}
+	(void) close(fd);
+	if (error != 0)
+		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNREADABLE, strerror(error));
+	if (unsafe != NULL)
+		provconn_fault_raise(PROVCONN_FAULT_KEY_FILE_UNSAFE, unsafe);
 	return buffer;
 }
 

@@ -3,9 +3,13 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
+#include "access/xact.h"
 #include "fmgr.h"
+#include "miscadmin.h"
 
 #include "catalog.h"
+#include "fault.h"
 #include "keyring.h"
 #include "masterkey.h"
 #include "settings.h"
@@ -16,9 +20,29 @@ PG_MODULE_MAGIC;
 
 void		_PG_init(void);
 
+/*
+ * Where it is not preloaded, it must find the settings as they are configured:
+ * the limits among them are not for the client to lift.
+ */
+static void
+require_configuration(void)
+{
+	const char *taken;
+
+	/* A worker has its leader's settings, and runs nothing that depends on them. */
+	if (process_shared_preload_libraries_in_progress || IsParallelWorker())
+		return;
+	if (IsInParallelMode())
+		provconn_fault_raise(PROVCONN_FAULT_LOADED_LATE);
+	taken = provconn_settings_taken();
+	if (taken != NULL && !superuser_arg(GetSessionUserId()))
+		provconn_fault_raise(PROVCONN_FAULT_SETTING_TAKEN, taken);
+}
+
 void
 _PG_init(void)
 {
+	require_configuration();
 	provconn_settings_define();
 	provconn_masterkey_init();
 	provconn_throttle_init();

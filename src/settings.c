@@ -1,8 +1,10 @@
 /*
  * settings.c (layer 2): the provconn.* settings, in alphabetical order.
  *
- * All are for superusers: an ordinary user who set a placeholder before the
- * library was loaded gets a warning and no effect.
+ * All are for superusers.  Before the library is loaded the server takes them
+ * from anybody, as placeholders.  What an ordinary user has SET is dropped when
+ * they are defined.  What came with the connection has replaced the value from
+ * the configuration, which cannot be had again: then the library is not loaded.
  */
 #include "postgres.h"
 
@@ -11,6 +13,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 
+#include "compat.h"
 #include "settings.h"
 
 static int backoff_base = 30 * 1000;
@@ -29,6 +32,26 @@ static uint64 key_generation = 0;
 
 static bool check_key_file(char **newval, void **extra, GucSource source);
 static void assign_key_file(const char *newval, void *extra);
+
+const char *
+provconn_settings_taken(void)
+{
+	static const char *const names[] = {
+		"provconn.backoff_base", "provconn.backoff_cap", "provconn.breaker_interval",
+		"provconn.breaker_limit", "provconn.breaker_threshold", "provconn.give_up_after",
+		"provconn.give_up_failures", "provconn.idempotency_retention", "provconn.key_command",
+		"provconn.key_file", "provconn.reencrypt_delay", "provconn.reveal_limit"
+	};
+
+	for (int i = 0; i < (int) lengthof(names); i++)
+	{
+		struct config_generic *setting = provconn_compat_find_setting(names[i]);
+
+		if (setting != NULL && setting->reset_source >= PGC_S_CLIENT)
+			return names[i];
+	}
+	return NULL;
+}
 
 void
 provconn_settings_define(void)

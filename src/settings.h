@@ -8,6 +8,12 @@
 
 #include "breaker.h"
 
+/*
+ * Before they are defined: the one that the client has set as it connected, in
+ * place of what is configured; NULL: none.
+ */
+extern const char *provconn_settings_taken(void);
+
 /* Defines the settings; called once, from _PG_init. */
 extern void provconn_settings_define(void);
 

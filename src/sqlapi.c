@@ -359,6 +359,8 @@ provconn_check_install(PG_FUNCTION_ARGS)
 							 "a schema \"provconn\" exists already");
 	if (PG_GETARG_BOOL(2))
 		provconn_fault_raise(PROVCONN_FAULT_UNSAFE_SCHEMA, NameStr(*PG_GETARG_NAME(0)));
+	if (PG_GETARG_BOOL(3))
+		provconn_fault_warn(PROVCONN_FAULT_OPEN_SCHEMA, NameStr(*PG_GETARG_NAME(0)));
 	PG_RETURN_VOID();
 }
 

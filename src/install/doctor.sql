@@ -347,6 +347,33 @@ found (check_name, status, item, fix, place) AS (
     FROM relation AS r WHERE r.has_row_security
     UNION ALL
 
+    -- A function of the same name that suits a literal better would be called.
+    SELECT 'api_schema', 'warning', pg_catalog.format('%s may create objects in %s', s.grantee, s.api),
+           pg_catalog.format('REVOKE CREATE ON SCHEMA %s FROM %s;', s.api, s.grantee), 1
+    FROM (SELECT e.api, CASE a.grantee WHEN 0 THEN 'PUBLIC'
+                 ELSE pg_catalog.quote_ident(pg_catalog.pg_get_userbyid(a.grantee)) END AS grantee
+          FROM extension AS e
+          JOIN pg_catalog.pg_namespace AS n ON pg_catalog.quote_ident(n.nspname) OPERATOR(pg_catalog.=) e.api,
+          LATERAL pg_catalog.aclexplode(n.nspacl) AS a
+          WHERE a.privilege_type OPERATOR(pg_catalog.=) 'CREATE'
+              AND a.grantee OPERATOR(pg_catalog.<>) n.nspowner
+              AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS r
+                  WHERE r.oid OPERATOR(pg_catalog.=) a.grantee
+                      AND (r.rolsuper OR r.oid OPERATOR(pg_catalog.=) e.owner
+                           OR r.rolname OPERATOR(pg_catalog.=) 'pg_database_owner'))) AS s
+    UNION ALL
+    SELECT 'api_schema', 'warning',
+           pg_catalog.format('%I owns %s, and could drop the extension with it', r.rolname, e.api),
+           pg_catalog.format('ALTER SCHEMA %s OWNER TO %I;', e.api, pg_catalog.pg_get_userbyid(e.owner)), 2
+    FROM extension AS e
+    JOIN pg_catalog.pg_namespace AS n ON pg_catalog.quote_ident(n.nspname) OPERATOR(pg_catalog.=) e.api
+    JOIN pg_catalog.pg_roles AS r ON r.oid OPERATOR(pg_catalog.=) n.nspowner
+    JOIN pg_catalog.pg_database AS d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+    WHERE NOT r.rolsuper AND r.oid OPERATOR(pg_catalog.<>) e.owner
+        AND r.oid OPERATOR(pg_catalog.<>) d.datdba
+        AND r.rolname OPERATOR(pg_catalog.<>) 'pg_database_owner'
+    UNION ALL
+
     SELECT 'public_rights', 'critical',
         pg_catalog.format('%s on %s', pg_catalog.string_agg(DISTINCT a.privilege_type, ', '),
         r.oid::pg_catalog.regprocedure),
@@ -603,7 +630,9 @@ FROM (
         (25, 'capability_objects', 'every capability consists of what is there',
          'capabilities name functions or views that are not there', NULL),
         (26, 'audit_months', 'the months of the audit are in order',
-         'months of the audit are out of order', NULL)
+         'months of the audit are out of order', NULL),
+        (27, 'api_schema', 'nobody else can put objects beside the functions, or drop their schema',
+         'the schema of the functions is not safe', NULL)
     ) AS c (position, check_name, sound, unsound, fix)
 ) AS k
 LEFT JOIN found AS f ON f.check_name OPERATOR(pg_catalog.=) k.check_name

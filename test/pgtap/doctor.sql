@@ -58,7 +58,7 @@ SELECT set_eq('SELECT check_name FROM provconn_doctor()', $$
            ('owners'), ('secret_columns'), ('log_parameter_max_length'), ('log_parameter_max_length_on_error'),
            ('log_statement'), ('log_min_duration_statement'), ('debug_print'), ('auto_explain'), ('ssl'),
            ('core_dumps'), ('old_keys'), ('unknown_keys'), ('overdue'), ('expired_leases'), ('provider_health'),
-           ('lost_providers'), ('gone_roles'), ('lost_rights'), ('capability_objects'), ('audit_months') $$,
+           ('lost_providers'), ('gone_roles'), ('lost_rights'), ('capability_objects'), ('audit_months'), ('api_schema') $$,
     'the checks');
 SELECT is(count(*), count(DISTINCT check_name), 'one row for each') FROM provconn_doctor();
 SELECT is_empty($$SELECT * FROM provconn_doctor()
@@ -461,8 +461,17 @@ ALTER TYPE provconn_result OWNER TO provconn_tap_a;
 ALTER VIEW provconn_stats OWNER TO provconn_tap_a;
 \ir doctor/mend.psql
 
+\set check api_schema
+\set status warning
+\set name 'a schema that others may use for theirs'
+\set detail ': PUBLIC may create objects in "The API", provconn_tap_a may create objects in "The API", provconn_tap_b owns "The API", and could drop the extension with it$'
+GRANT CREATE ON SCHEMA "The API" TO PUBLIC, provconn_tap_a;
+ALTER SCHEMA "The API" OWNER TO provconn_tap_b;
+\ir doctor/mend.psql
+
 -- Columns.
 
+\set status critical
 \set check secret_columns
 \set name 'tables and views of all kinds'
 \set detail 'columns keep secrets, masked, which no other session can use: .*public.a_table.in_array, public.a_table.plain, '

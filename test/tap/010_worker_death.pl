@@ -153,6 +153,8 @@ is(ProvconnQueue::complaints($log), '', 'the log has nothing to complain of');
 
 	kill 'KILL', $backend;
 	$worker->finish;
+	# Until the postmaster knows of it, the old server still lets sessions in, and ends them.
+	eval { $admin->query('SELECT pg_sleep(60)') };
 	ok( ProvconnNode::wait_until(
 			sub {
 				$admin = eval { ProvconnNode::session($node) };

@@ -128,7 +128,7 @@ $doomed->must('SET provconn.reencrypt_delay = 20');
 $doomed->start_query('CALL provconn_reencrypt(batch_size => 20)');
 my $watch = ProvconnNode::session($node);
 ok( ProvconnNode::wait_until(
-		sub { $watch->value('SELECT done FROM provconn_progress WHERE finished_at IS NULL AND key_id = 3') // 0 > $count / 4 }),
+		sub { ($watch->value('SELECT done FROM provconn_progress WHERE finished_at IS NULL AND key_id = 3') // 0) > $count / 4 }),
 	'a quarter is done');
 # Re-encryption does not wait for its commits to reach the disk; this one does, and theirs with it.
 $watch->must('CREATE TABLE flushed ()');
@@ -153,10 +153,10 @@ nothing_is_twice('resumed');
 # The whole server, as in a power failure: commits that had not reached the disk.
 $admin->must('SELECT provconn_rotate_key()');
 $doomed = ProvconnNode::session($node);
-$doomed->must('SET provconn.reencrypt_delay = 1');
+$doomed->must('SET provconn.reencrypt_delay = 5');
 $doomed->start_query('CALL provconn_reencrypt(batch_size => 20)');
 $watch = ProvconnNode::session($node);
-ok(ProvconnNode::wait_until(sub { $watch->value('SELECT done FROM provconn_progress WHERE finished_at IS NULL AND key_id = 4') // 0 > $count / 4 }),
+ok(ProvconnNode::wait_until(sub { ($watch->value('SELECT done FROM provconn_progress WHERE finished_at IS NULL AND key_id = 4') // 0) > $count / 4 }),
 	'a quarter is done');
 $node->stop('immediate');
 $node->start;

@@ -101,7 +101,34 @@ for my $preloaded (0, 1)
 	my @told = ProvconnNode::log_since($node, $size) =~ /LOG:  role "revealer" has used up its reveals of this minute/g;
 	is(scalar @told, 1, "$how: told once in the log");
 	is($admin->value(q(SELECT count(*) FROM provconn_audit_log WHERE error_code = 'reveal_limited' AND caller_role = 'revealer')),
-		$preloaded ? 6 : 3, "$how: each refusal is audited");
+		$preloaded ? 7 : 3, "$how: each refusal is audited");
+
+	# What a client brings along as it connects does not lift it.
+	for my $value ('0', '1000', 'garbage')
+	{
+		my $session = eval { ProvconnNode::session($node, user => 'revealer', 'provconn.reveal_limit' => $value) };
+		my $said = $session ? $session->query("SELECT ok FROM provconn_reveal($user, '$id')")->{error}{M} : $@;
+
+		like($said, qr/permission denied to set parameter "provconn.reveal_limit"/, "$how: a client that brings $value gets nowhere");
+	}
+	# Nor does a first call in the middle of a parallel query, when settings cannot be set.
+	if (!$preloaded)
+	{
+		$admin->must($_)
+		  for (
+			'CREATE TABLE large AS SELECT generate_series(1, 1000) AS i',
+			q(CREATE FUNCTION load_late(int) RETURNS int LANGUAGE plpgsql PARALLEL SAFE AS
+				$$BEGIN RETURN provconn_shard('00000000-0000-4000-8000-000000000001'); END$$),
+			'GRANT SELECT ON large TO revealer', q(SELECT provconn_grant('revealer', 'reader')));
+		my $session = ProvconnNode::session($node, user => 'revealer');
+
+		$session->must($_) for ('SET parallel_setup_cost = 0', 'SET parallel_tuple_cost = 0', 'SET min_parallel_table_scan_size = 0',
+			'SET max_parallel_workers = 0');
+		is($session->query('SELECT count(load_late(i)) FROM large')->{error}{M},
+			'provconn cannot be loaded during a parallel operation', 'not in the middle of a parallel query');
+		is($session->value("SELECT error_code FROM provconn_reveal($user, '$id')"), 'reveal_limited', 'and after it the limit is there');
+		is($session->value('SELECT count(load_late(i)) FROM large'), '1000', 'now that it is loaded the query runs');
+	}
 }
 
 done_testing();

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "access/htup_details.h"	/* varatt.h, from 16 on */
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
