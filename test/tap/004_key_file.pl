@@ -249,6 +249,16 @@ for my $route (sort keys %routes)
 	my $result = $attacker->query(sprintf($connect, 'secret'));
 	my $outcome = $result->{error} ? $result->{error}{C} : $result->{rows}[0][0];
 
+	# What came with the connection has taken the configured path's place: nothing
+	# is done in such a session, not even the library is loaded.
+	if ($how->{startup})
+	{
+		is($result->{error}{M}, 'permission denied to set parameter "provconn.key_file"', "$route: a connect is refused");
+		is($outcome, '42501', "$route: by its SQLSTATE, too");
+		$attacker->close;
+		like(attempt($name, $configured)->{rows}[0][0], qr/^t$/, "$route: the next session has the configured key");
+		next;
+	}
 	# Either the configured key is used, or none.
 	like($outcome, qr/^(t|PV100)$/, "$route: a connect gives $outcome");
 	is(join('', map { $_->{C} } grep { $_->{S} eq 'WARNING' } @{ $result->{notices} }), '42501',
