@@ -5,9 +5,10 @@
  * in a transaction.  It changes ciphertexts and nothing else: version, state and
  * history of a connection stay, and no client can tell.  It takes rows that
  * nobody has locked; those that somebody had are waited for at the end, one by
- * one, when it holds no other row.  A transaction of it ends after two
- * milliseconds, and then it sleeps: each row is a full write, and commits of
- * others have to wait until it is in the WAL.
+ * one, when it holds no other row.  A transaction of it ends after a quarter of a
+ * millisecond, and then it sleeps: each row is a full write, which commits of
+ * others have to wait for, and a longer turn on a busy processor would show in
+ * their latency.
  *
  * Its commits need not reach the disk at once: what a crash takes away is sealed
  * with the old key as before, and the progress that is lost with it is done
@@ -34,8 +35,8 @@
 #include "vault.h"
 
 #define TASK "reencrypt"
-#define HOLD_TIME INT64CONST(2000) /* microseconds that rows are locked */
-#define FIRST_STRETCH 50
+#define HOLD_TIME INT64CONST(250) /* microseconds that rows are locked */
+#define FIRST_STRETCH 10
 #define NOTICE_INTERVAL (5 * USECS_PER_SEC)
 #define MAX_WARNINGS 10
 

@@ -26,7 +26,7 @@ static int give_up_failures = 20;
 static int idempotency_retention = 7 * 24 * 60 * 60;
 static char *key_command = NULL;
 static char *key_file = NULL;
-static int reencrypt_delay = 10;
+static int reencrypt_delay = 5;
 static int reveal_limit = 0;
 static uint64 key_generation = 0;
 
@@ -129,10 +129,10 @@ provconn_settings_define(void)
 							   PGC_SUSET, GUC_SUPERUSER_ONLY,
 							   check_key_file, assign_key_file, NULL);
 	DefineCustomIntVariable("provconn.reencrypt_delay",
-							"How long provconn_reencrypt sleeps after some 2 ms of work.",
+							"How long provconn_reencrypt sleeps after a quarter of a millisecond of work.",
 							"0 does not sleep.",
 							&reencrypt_delay,
-							10, 0, 10 * 1000,
+							5, 0, 10 * 1000,
 							PGC_SUSET, GUC_UNIT_MS,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("provconn.reveal_limit",

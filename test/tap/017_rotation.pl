@@ -122,7 +122,6 @@ note("$count connections, milliseconds: before p50 $before[0], p99 $before[1]; d
 # --- kill -9 in the middle ---------------------------------------------------
 
 $admin->must('SELECT provconn_rotate_key()');
-$admin->must('SET provconn.reencrypt_delay = 50');
 my $doomed = ProvconnNode::session($node);
 $doomed->must('SET provconn.reencrypt_delay = 20');
 $doomed->start_query('CALL provconn_reencrypt(batch_size => 20)');
@@ -142,7 +141,7 @@ cmp_ok($left, '>', 0, 'some are left');
 cmp_ok($left, '<', $count, 'some are done');
 is($left + $done, $count, 'the progress that was saved is the one that was made');
 everything_opens('after the crash');
-$admin->must('SET client_min_messages = warning');
+$admin->must('SET client_min_messages = warning; SET provconn.reencrypt_delay = 0');
 $admin->must('CALL provconn_reencrypt()');
 is($admin->value('SELECT connections FROM provconn_keys WHERE key_id = 2'), '0', 'called again, it does the rest');
 is($admin->value('SELECT done FROM provconn_progress WHERE finished_at IS NOT NULL'), $count, 'and only the rest');
@@ -162,7 +161,7 @@ $node->stop('immediate');
 $node->start;
 $admin = ProvconnNode::session($node);
 everything_opens('after the server is killed');
-$admin->must('SET client_min_messages = warning');
+$admin->must('SET client_min_messages = warning; SET provconn.reencrypt_delay = 0');
 $admin->must('CALL provconn_reencrypt()');
 $admin->must('SELECT provconn_retire_key(3)');
 everything_opens('and resumed');
