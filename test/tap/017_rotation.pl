@@ -96,7 +96,7 @@ sub nothing_is_twice
 my $base = start_clients('before', $seconds);
 $base->{run}->finish;
 is($admin->value('SELECT provconn_rotate_key()'), '2', 'a new key');
-my $clients = start_clients('during', $seconds + 1);
+my $clients = start_clients('during', $count < 20000 ? 4 : 75);
 ok(ProvconnNode::wait_until(sub { $admin->value(q(SELECT count(*) FROM provconn.connection WHERE get_byte(credential, 4) = 2)) > 0 }),
 	'the clients seal with it at once');
 my $notices = '';
