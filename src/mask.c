@@ -11,7 +11,7 @@
  * So a datum never holds the bytes as they are.  The keystream is AES-256 in
  * counter mode under a key that this process made and keeps in locked memory;
  * no two values have a nonce in common.  What is stored is of no use to another
- * process, and comparing two datums says nothing.
+ * process, and comparing two datums tells at most which was made first.
  *
  * This is no encryption at rest: that is the vault's, under other keys.
  */
