@@ -25,6 +25,8 @@
 #include "uuid7.h"
 #include "vault.h"
 
+static ProvconnAuditEntry begin_entry(const ProvconnCall *call, const char *outcome);
+
 void
 provconn_call_require_writable(const char *function)
 {
@@ -71,12 +73,10 @@ bool
 provconn_call_refuse(const ProvconnCall *call, ProvconnRefusal refusal,
 					 ProvconnConnection *connection, ProvconnOutcome *outcome)
 {
-	ProvconnAuditEntry entry = {0};
+	ProvconnAuditEntry entry = begin_entry(call, "refused");
 	ProvconnAuditStamp stamp;
 	ProvconnProvider provider;
 
-	entry.action = call->action;
-	entry.outcome = "refused";
 	entry.error_code = provconn_refusal_code(refusal);
 	entry.connection_id = call->connection_id;
 	entry.user_id = call->user_id;
@@ -84,9 +84,6 @@ provconn_call_refuse(const ProvconnCall *call, ProvconnRefusal refusal,
 	entry.provider_slug = call->provider_slug;
 	entry.provider_slug.len = pg_mbcharcliplen(entry.provider_slug.data ? entry.provider_slug.data : "",
 											   entry.provider_slug.len, PROVCONN_SLUG_MAX);
-	entry.reason = call->reason;
-	entry.old_status = entry.new_status = PROVCONN_STATUS_NONE;
-	entry.caller = call->caller;
 	if (connection != NULL)
 	{
 		entry.provider_id = &connection->provider_id;
@@ -140,22 +137,18 @@ provconn_call_record(const ProvconnCall *call, const ProvconnUuid *connection_id
 					 const ProvconnUuid *user_id, const ProvconnUuid *provider_id,
 					 ProvconnStatus status, int32 version)
 {
-	ProvconnAuditEntry entry = {0};
+	ProvconnAuditEntry entry = begin_entry(call, "succeeded");
 	ProvconnAuditStamp stamp;
 	ProvconnProvider provider;
 
-	entry.action = call->action;
-	entry.outcome = "succeeded";
 	entry.connection_id = connection_id;
 	entry.user_id = user_id;
 	entry.provider_id = provider_id;
 	if (provconn_provider_find(provider_id, &provider))
 		entry.provider_slug = provider.slug;
-	entry.reason = call->reason;
 	entry.old_status = entry.new_status = status;
 	entry.has_version = true;
 	entry.version = version;
-	entry.caller = call->caller;
 	stamp = provconn_audit_stamp(provconn_uuid7_shard(connection_id), call->now);
 	provconn_audit_write(&entry, &stamp);
 }
@@ -163,7 +156,7 @@ provconn_call_record(const ProvconnCall *call, const ProvconnUuid *connection_id
 void
 provconn_call_note(ProvconnCall *call, const char *format,...)
 {
-	ProvconnAuditEntry entry = {0};
+	ProvconnAuditEntry entry = begin_entry(call, "succeeded");
 	ProvconnAuditStamp stamp;
 	char		reason[200];
 	va_list		args;
@@ -173,13 +166,9 @@ provconn_call_note(ProvconnCall *call, const char *format,...)
 	va_end(args);
 
 	call->now = GetCurrentTimestamp();
-	entry.action = call->action;
-	entry.outcome = "succeeded";
 	entry.user_id = call->user_id;
 	entry.reason.data = reason;
 	entry.reason.len = strlen(reason);
-	entry.old_status = entry.new_status = PROVCONN_STATUS_NONE;
-	entry.caller = call->caller;
 	stamp = provconn_audit_stamp(provconn_audit_shard(&entry), call->now);
 	provconn_audit_write(&entry, &stamp);
 }
@@ -282,4 +271,18 @@ provconn_call_reseal(ProvconnValues *changes, const ProvconnCall *call,
 					   &connection->provider_id, version, credentials);
 	provconn_connection_clear_lease(changes);
 	provconn_connection_clear_failures(changes);
+}
+
+/* What every audit row says of its call. */
+static ProvconnAuditEntry
+begin_entry(const ProvconnCall *call, const char *outcome)
+{
+	ProvconnAuditEntry entry = {0};
+
+	entry.action = call->action;
+	entry.outcome = outcome;
+	entry.reason = call->reason;
+	entry.old_status = entry.new_status = PROVCONN_STATUS_NONE;
+	entry.caller = call->caller;
+	return entry;
 }

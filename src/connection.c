@@ -88,9 +88,8 @@ static ProvconnStatement list_of_user = {
 
 static ProvconnStatement walk_on = {
 	.sql =
-	"SELECT pg_catalog.array_agg(w.shard_key), pg_catalog.array_agg(w.connection_id),"
-	" pg_catalog.array_agg(w.key_id) FROM ("
-	"SELECT c.shard_key, c.connection_id, " KEY_OF_CREDENTIAL " AS key_id FROM provconn.connection AS c"
+	"SELECT pg_catalog.array_agg(w.connection_id), pg_catalog.array_agg(w.key_id) FROM ("
+	"SELECT c.connection_id, " KEY_OF_CREDENTIAL " AS key_id FROM provconn.connection AS c"
 	" WHERE ROW(c.shard_key, c.connection_id) OPERATOR(pg_catalog.>) ROW($1, $2)"
 	" AND c.credential IS NOT NULL"
 	" ORDER BY c.shard_key, c.connection_id LIMIT $3) AS w",
@@ -398,22 +397,21 @@ provconn_connection_list(const ProvconnUuid *user_id, int *count)
 }
 
 void
-provconn_connection_walk(int shard, const ProvconnUuid *id, int limit, ProvconnStretch *stretch)
+provconn_connection_walk(const ProvconnUuid *id, int limit, ProvconnStretch *stretch)
 {
 	Datum		values[3];
-	Datum		arrays[3];
-	bool		nulls[3];
+	Datum		arrays[2];
+	bool		nulls[2];
 
-	values[0] = Int32GetDatum(shard);
+	values[0] = Int32GetDatum(provconn_uuid7_shard(id));
 	values[1] = UUIDPGetDatum((const pg_uuid_t *) id);
 	values[2] = Int32GetDatum(limit);
 	stretch->count = 0;
-	(void) provconn_store_run(&provconn_connection_table, &walk_on, values, NULL, 3, arrays, nulls);
+	(void) provconn_store_run(&provconn_connection_table, &walk_on, values, NULL, 2, arrays, nulls);
 	if (nulls[0])
 		return;
-	stretch->shards = array_elements(arrays[0], INT4OID, &stretch->count);
-	stretch->ids = array_elements(arrays[1], UUIDOID, &stretch->count);
-	stretch->key_ids = array_elements(arrays[2], INT4OID, &stretch->count);
+	stretch->ids = array_elements(arrays[0], UUIDOID, &stretch->count);
+	stretch->key_ids = array_elements(arrays[1], INT4OID, &stretch->count);
 }
 
 int64

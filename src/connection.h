@@ -161,13 +161,12 @@ extern Datum *provconn_connection_list(const ProvconnUuid *user_id, int *count);
 typedef struct ProvconnStretch
 {
 	int			count;
-	Datum	   *shards;
 	Datum	   *ids;
 	Datum	   *key_ids;
 } ProvconnStretch;
 
-/* The next ones with a credential after that shard and id, or the first ones (shard -1). */
-extern void provconn_connection_walk(int shard, const ProvconnUuid *id, int limit,
+/* The next ones with a credential after that id; after zeros, the first ones. */
+extern void provconn_connection_walk(const ProvconnUuid *id, int limit,
 									 ProvconnStretch *stretch);
 
 /* How many credentials another data key has sealed; whether this one has sealed any. */

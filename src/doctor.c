@@ -20,7 +20,6 @@
 #include <unistd.h>
 
 #include "access/xact.h"
-#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -69,22 +68,6 @@ typedef struct Examination
 } Examination;
 
 typedef void (*Check) (Examination *examination);
-
-enum
-{
-	COLUMN_KEY_ID,
-	COLUMN_RETIRED_AT,
-	COLUMN_COUNT
-};
-
-static const ProvconnColumn columns[COLUMN_COUNT] = {
-	[COLUMN_KEY_ID] = {"key_id", INT4OID},
-	[COLUMN_RETIRED_AT] = {"retired_at", TIMESTAMPTZOID},
-};
-
-static ProvconnTable data_key = {
-	.name = "data_key", .key_columns = 1, .column_count = COLUMN_COUNT, .columns = columns
-};
 
 /* Whose owner we act as: of all tables the one that is least likely to be given away. */
 static ProvconnTable required_trigger = {.name = "required_trigger"};
@@ -167,11 +150,9 @@ static void check_key_location(Examination *examination);
 static void check_keys(MemoryContext context, Finding *master_keys, Finding *data_keys);
 static void check_data_key(Examination *examination);
 static void list_keys(Examination *examination);
-static bool collect_key(ProvconnRow *row, void *arg);
 static void check_pgcrypto_library(Examination *examination);
 static void check_core_dumps(Examination *examination);
 static char *key_source_fix(void);
-static bool has_data_key(void);
 static List *examine_view(MemoryContext context);
 static void run_view(Examination *examination);
 static char *copy_column(MemoryContext context, int row, int column);
@@ -324,24 +305,10 @@ check_data_key(Examination *examination)
 static void
 list_keys(Examination *examination)
 {
-	provconn_store_each(&data_key, collect_key, examination);
-}
+	MemoryContext caller = MemoryContextSwitchTo(examination->context);
 
-static bool
-collect_key(ProvconnRow *row, void *arg)
-{
-	Examination *examination = arg;
-	MemoryContext caller;
-	bool		isnull;
-
-	(void) provconn_store_get(row, COLUMN_RETIRED_AT, &isnull);
-	if (!isnull)
-		return true;
-	caller = MemoryContextSwitchTo(examination->context);
-	examination->findings = lappend_int(examination->findings,
-										DatumGetInt32(provconn_store_get(row, COLUMN_KEY_ID, &isnull)));
+	examination->findings = provconn_keyring_list();
 	MemoryContextSwitchTo(caller);
-	return true;
 }
 
 static void
@@ -390,20 +357,11 @@ key_source_fix(void)
 		return NARROW_KEY_FILE;
 	if (!is_set && command != NULL && *command != '\0')
 		return then_ask_again("Add provconn to shared_preload_libraries, see the check preload, and restart the server");
-	if (!exists && !has_data_key())
+	if (!exists && provconn_keyring_list() == NIL)
 		return MAKE_KEY_FILE;
 	if (!is_set)
 		return "-- Set provconn.key_file in postgresql.conf to the key file that belongs to this database, then:\n" RELOAD_SETTINGS;
 	return then_ask_again("Restore the key file that belongs to this database, owned by the server's user and with mode 0600");
-}
-
-static bool
-has_data_key(void)
-{
-	Examination examination = {.context = CurrentMemoryContext};
-
-	list_keys(&examination);
-	return examination.findings != NIL;
 }
 
 /* All at once; where that fails, check by check, so that one spoils no other. */

@@ -104,14 +104,6 @@ typedef struct Search
 	bytea	   *check_value;
 } Search;
 
-/* Data keys that are to be wrapped anew. */
-typedef struct Wrapped
-{
-	int			count;
-	int			size;
-	int32	   *ids;
-} Wrapped;
-
 static Cache *cache = NULL;
 static bool cache_stale = false;
 static bool changing = false;	/* a row, as this file alone may */
@@ -120,6 +112,7 @@ static void refresh_cache(void);
 static const unsigned char *cached_key(int32 key_id);
 static bool still_valid(TransactionId writer);
 static void search_table(int32 wanted, Search *search);
+static int32 committed_key(void);
 static bool visit_row(ProvconnRow *row, void *arg);
 static const unsigned char *unwrap_key(const Search *search);
 static const ProvconnMasterKey *master_of(const Search *search);
@@ -127,7 +120,7 @@ static const unsigned char *remember_key(int32 id, TransactionId writer, const u
 static void create_first_key(void);
 static void lock_for_change(void);
 static void create_key(int32 key_id);
-static bool list_wrapped(ProvconnRow *row, void *arg);
+static bool list_key(ProvconnRow *row, void *arg);
 static bool is_wrapped_by(const Search *search, const ProvconnMasterKey *master);
 static void set_wrapped(ProvconnValues *values, int32 key_id, const unsigned char *bytes,
 						const ProvconnMasterKey *master);
@@ -207,6 +200,15 @@ provconn_keyring_hold(void)
 	LockRelationOid(provconn_store_relid(&data_key), RowShareLock);
 }
 
+List *
+provconn_keyring_list(void)
+{
+	List	   *key_ids = NIL;
+
+	provconn_store_each(&data_key, list_key, &key_ids);
+	return key_ids;
+}
+
 void
 provconn_keyring_verify(int32 key_id)
 {
@@ -239,20 +241,19 @@ provconn_keyring_rewrap(void)
 {
 	const ProvconnMasterKey *masters;
 	const ProvconnMasterKey *current;
-	Wrapped		wrapped = {0};
+	ListCell   *cell;
 	int			rewrapped = 0;
 	int			count;
 
 	lock_for_change();
 	masters = provconn_masterkey_read(&count);
 	current = &masters[count - 1];
-	provconn_store_each(&data_key, list_wrapped, &wrapped);
-	for (int i = 0; i < wrapped.count; i++)
+	foreach(cell, provconn_keyring_list())
 	{
 		ProvconnValues changes = {0};
 		Search		search;
 
-		search_table(wrapped.ids[i], &search);
+		search_table(lfirst_int(cell), &search);
 		if (search.found == 0 || is_wrapped_by(&search, current))
 			continue;
 		set_wrapped(&changes, search.found, unwrap_key(&search), current);
@@ -266,7 +267,6 @@ bool
 provconn_keyring_begin_retiring(int32 key_id)
 {
 	Search		search;
-	Search		current;
 
 	lock_for_change();
 	search_table(key_id, &search);
@@ -274,11 +274,7 @@ provconn_keyring_begin_retiring(int32 key_id)
 		provconn_fault_raise(PROVCONN_FAULT_KEY_UNKNOWN, key_id);
 	if (search.retired)
 		return false;
-	/* A key that this transaction has made is nobody else's current one yet. */
-	memset(&current, 0, sizeof(current));
-	current.committed = true;
-	provconn_store_each(&data_key, visit_row, &current);
-	if (current.found == key_id)
+	if (committed_key() == key_id)
 		provconn_fault_raise(PROVCONN_FAULT_KEY_CURRENT, key_id);
 	provconn_keyring_wait_for_sealers();
 	return true;
@@ -355,6 +351,16 @@ search_table(int32 wanted, Search *search)
 	memset(search, 0, sizeof(*search));
 	search->wanted = wanted;
 	provconn_store_each(&data_key, visit_row, search);
+}
+
+/* The current one to others: they do not see yet what this transaction has made. */
+static int32
+committed_key(void)
+{
+	Search		search = {.committed = true};
+
+	provconn_store_each(&data_key, visit_row, &search);
+	return search.found;
 }
 
 static bool
@@ -494,24 +500,15 @@ create_key(int32 key_id)
 }
 
 static bool
-list_wrapped(ProvconnRow *row, void *arg)
+list_key(ProvconnRow *row, void *arg)
 {
-	Wrapped    *wrapped = arg;
+	List	  **key_ids = arg;
 	bool		isnull;
-	bool		retired;
 
 	(void) provconn_store_get(row, COLUMN_RETIRED_AT, &isnull);
-	retired = !isnull;
-	if (retired)
-		return true;
-	if (wrapped->count == wrapped->size)
-	{
-		wrapped->size = wrapped->size * 2 + 16;
-		wrapped->ids = wrapped->ids == NULL ? palloc(sizeof(int32) * wrapped->size) :
-											  repalloc(wrapped->ids, sizeof(int32) * wrapped->size);
-	}
-	wrapped->ids[wrapped->count++] =
-		DatumGetInt32(provconn_store_get(row, COLUMN_KEY_ID, &isnull));
+	if (isnull)
+		*key_ids = lappend_int(*key_ids,
+							   DatumGetInt32(provconn_store_get(row, COLUMN_KEY_ID, &isnull)));
 	return true;
 }
 

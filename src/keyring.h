@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 
 #include "model.h"
 
@@ -25,6 +26,9 @@ extern const unsigned char *provconn_keyring_get(int32 key_id);
  * opens a credential without locking its row calls this before reading it.
  */
 extern void provconn_keyring_hold(void);
+
+/* The ids of the data keys that are not retired. */
+extern List *provconn_keyring_list(void);
 
 /* Opens a data key anew, past what is cached; raises what is wrong with it. */
 extern void provconn_keyring_verify(int32 key_id);

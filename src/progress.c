@@ -26,7 +26,7 @@ static ProvconnTable progress_table = {
 };
 
 static ProvconnStatement load = {
-	.sql = "SELECT key_id, shard_key, connection_id, done, total, started_at, finished_at IS NOT NULL"
+	.sql = "SELECT key_id, connection_id, done, total, started_at, finished_at IS NOT NULL"
 	" FROM provconn.progress WHERE task OPERATOR(pg_catalog.=) $1",
 	.nargs = 1,
 	.types = {TEXTOID}
@@ -35,14 +35,14 @@ static ProvconnStatement load = {
 static ProvconnStatement save = {
 	.sql =
 	"INSERT INTO provconn.progress"
-	" (task, key_id, shard_key, connection_id, done, total, started_at, updated_at, finished_at)"
-	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
-	" ON CONFLICT (task) DO UPDATE SET key_id = EXCLUDED.key_id, shard_key = EXCLUDED.shard_key,"
+	" (task, key_id, connection_id, done, total, started_at, updated_at, finished_at)"
+	" VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+	" ON CONFLICT (task) DO UPDATE SET key_id = EXCLUDED.key_id,"
 	" connection_id = EXCLUDED.connection_id, done = EXCLUDED.done, total = EXCLUDED.total,"
 	" started_at = EXCLUDED.started_at, updated_at = EXCLUDED.updated_at,"
 	" finished_at = EXCLUDED.finished_at",
-	.nargs = 9,
-	.types = {TEXTOID, INT4OID, INT4OID, UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
+	.nargs = 8,
+	.types = {TEXTOID, INT4OID, UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID,
 	TIMESTAMPTZOID}
 };
 
@@ -52,37 +52,35 @@ bool
 provconn_progress_load(const char *task, ProvconnProgress *progress)
 {
 	Datum		value = CStringGetTextDatum(task);
-	Datum		out[7];
-	bool		nulls[7];
+	Datum		out[6];
+	bool		nulls[6];
 
-	if (provconn_store_run(&progress_table, &load, &value, NULL, 7, out, nulls) == 0)
+	if (provconn_store_run(&progress_table, &load, &value, NULL, 6, out, nulls) == 0)
 		return false;
 	progress->key_id = DatumGetInt32(out[0]);
-	progress->shard = DatumGetInt32(out[1]);
-	memcpy(&progress->connection_id, DatumGetUUIDP(out[2]), sizeof(ProvconnUuid));
-	progress->done = DatumGetInt64(out[3]);
-	progress->total = DatumGetInt64(out[4]);
-	progress->started_at = DatumGetTimestampTz(out[5]);
-	progress->finished = DatumGetBool(out[6]);
+	memcpy(&progress->connection_id, DatumGetUUIDP(out[1]), sizeof(ProvconnUuid));
+	progress->done = DatumGetInt64(out[2]);
+	progress->total = DatumGetInt64(out[3]);
+	progress->started_at = DatumGetTimestampTz(out[4]);
+	progress->finished = DatumGetBool(out[5]);
 	return true;
 }
 
 void
 provconn_progress_save(const char *task, const ProvconnProgress *progress, TimestampTz now)
 {
-	Datum		values[9];
-	char		nulls[] = "         ";
+	Datum		values[8];
+	char		nulls[] = "        ";
 
 	values[0] = CStringGetTextDatum(task);
 	values[1] = Int32GetDatum(progress->key_id);
-	values[2] = Int32GetDatum(progress->shard);
-	values[3] = UUIDPGetDatum((const pg_uuid_t *) &progress->connection_id);
-	values[4] = Int64GetDatum(progress->done);
-	values[5] = Int64GetDatum(progress->total);
-	values[6] = TimestampTzGetDatum(progress->started_at);
-	values[7] = values[8] = TimestampTzGetDatum(now);
+	values[2] = UUIDPGetDatum((const pg_uuid_t *) &progress->connection_id);
+	values[3] = Int64GetDatum(progress->done);
+	values[4] = Int64GetDatum(progress->total);
+	values[5] = TimestampTzGetDatum(progress->started_at);
+	values[6] = values[7] = TimestampTzGetDatum(now);
 	if (!progress->finished)
-		nulls[8] = 'n';
+		nulls[7] = 'n';
 	(void) provconn_store_run(&progress_table, &save, values, nulls, 0, NULL, NULL);
 }
 

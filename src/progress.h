@@ -13,8 +13,7 @@
 typedef struct ProvconnProgress
 {
 	int32		key_id;			/* what everything is sealed with */
-	int			shard;			/* the last connection that was looked at; -1: none */
-	ProvconnUuid connection_id;
+	ProvconnUuid connection_id; /* the last one that was looked at; zeros: none yet */
 	int64		done;
 	int64		total;
 	TimestampTz started_at;

@@ -59,9 +59,8 @@ typedef struct Reencryption
 typedef enum Resealed
 {
 	RESEALED,
-	NOT_DUE,
-	LOCKED,
-	DAMAGED
+	LEFT, /* not due any more, or damaged */
+	LOCKED
 } Resealed;
 
 static void begin_pass(Reencryption *run);
@@ -180,7 +179,6 @@ begin_pass(Reencryption *run)
 	}
 	memset(progress, 0, sizeof(*progress));
 	progress->key_id = key_id;
-	progress->shard = -1;
 	progress->total = provconn_connection_count_other(key_id);
 	progress->started_at = GetCurrentTimestamp();
 	provconn_progress_save(TASK, progress, progress->started_at);
@@ -199,8 +197,7 @@ walk_on(Reencryption *run, int batch_size)
 	MemoryContextReset(run->row_context);
 	MemoryContextSwitchTo(run->row_context);
 	/* As many as were done in the last one, and some more, lest they be read in vain. */
-	provconn_connection_walk(progress->shard, &progress->connection_id,
-							 Min(batch_size, run->stretch), &stretch);
+	provconn_connection_walk(&progress->connection_id, Min(batch_size, run->stretch), &stretch);
 	for (i = 0; i < stretch.count; i++)
 	{
 		const ProvconnUuid *id = (ProvconnUuid *) DatumGetUUIDP(stretch.ids[i]);
@@ -223,11 +220,10 @@ walk_on(Reencryption *run, int batch_size)
 					run->skipped = lappend(run->skipped, memcpy(palloc(sizeof(*id)), id, sizeof(*id)));
 					MemoryContextSwitchTo(run->row_context);
 					break;
-				default:
+				case LEFT:
 					break;
 			}
 		}
-		progress->shard = DatumGetInt32(stretch.shards[i]);
 		progress->connection_id = *id;
 	}
 	run->stretch = Min(i, batch_size) * 2 + FIRST_STRETCH;
@@ -288,12 +284,12 @@ reseal_found(Reencryption *run, ProvconnConnection *connection)
 
 	if (!provconn_connection_credential(connection, &binding, &sealed) ||
 		provconn_vault_key_id(sealed) == run->progress.key_id)
-		return NOT_DUE;
+		return LEFT;
 	if (!provconn_vault_open(&binding, sealed, &secret))
 	{
 		if (run->damaged++ < MAX_WARNINGS)
 			provconn_call_warn(PROVCONN_FAULT_CREDENTIAL_LEFT, connection);
-		return DAMAGED;
+		return LEFT;
 	}
 
 	sealed = provconn_vault_seal(&binding, secret);
@@ -304,7 +300,7 @@ reseal_found(Reencryption *run, ProvconnConnection *connection)
 	call.resealing = true;
 	provconn_call_write(&call, connection, NULL, &changes);
 	/* A rotation since this pass began counts for the next one. */
-	return key_id == run->progress.key_id ? RESEALED : NOT_DUE;
+	return key_id == run->progress.key_id ? RESEALED : LEFT;
 }
 
 static void

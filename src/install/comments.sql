@@ -391,8 +391,7 @@ COMMENT ON TRIGGER provconn_open ON provconn.provider IS 'gives a new provider i
 COMMENT ON TABLE provconn.progress IS 'how far provconn_reencrypt is, on this server alone';
 COMMENT ON COLUMN provconn.progress.task IS 'what is done: reencrypt';
 COMMENT ON COLUMN provconn.progress.key_id IS 'data key that everything is sealed with';
-COMMENT ON COLUMN provconn.progress.shard_key IS 'shard of the last connection that was looked at; -1: none yet';
-COMMENT ON COLUMN provconn.progress.connection_id IS 'that connection';
+COMMENT ON COLUMN provconn.progress.connection_id IS 'last connection that was looked at; zeros: none yet';
 COMMENT ON COLUMN provconn.progress.done IS 'credentials sealed anew so far';
 COMMENT ON COLUMN provconn.progress.total IS 'credentials that were to be sealed anew when it began';
 COMMENT ON COLUMN provconn.progress.started_at IS 'when it began';

@@ -102,7 +102,6 @@ CREATE TABLE provconn.idempotency (
 CREATE TABLE provconn.progress (
     task text NOT NULL,
     key_id integer NOT NULL,
-    shard_key integer NOT NULL,
     connection_id uuid NOT NULL,
     done bigint NOT NULL,
     total bigint NOT NULL,

@@ -226,7 +226,7 @@ FROM months ORDER BY month;
 
 CREATE TEMP VIEW per_user AS
 SELECT oid, oid::regclass AS tab FROM pg_class
-WHERE relnamespace = 'provconn'::regnamespace AND relkind IN ('r', 'p') AND relname <> 'progress'
+WHERE relnamespace = 'provconn'::regnamespace AND relkind IN ('r', 'p')
   AND oid IN (SELECT attrelid FROM pg_attribute WHERE attname = 'shard_key' AND NOT attisdropped);
 
 SELECT ok('{provconn.connection,provconn.idempotency,provconn.audit}'::regclass[]
