@@ -16,6 +16,7 @@ my $directory = PostgreSQL::Test::Utils::tempdir();
 my $acme  = q('00000000-0000-4000-8000-0000000000aa');
 my $other = q('00000000-0000-4000-8000-0000000000bb');
 my $user  = q('00000000-0000-4000-8000-000000000001');
+my $erased = q('00000000-0000-4000-8000-000000000002');
 my $key   = q('00000000-0000-4000-8000-00000000000e');
 my @tables = qw(provider data_key connection idempotency audit role_grant capability);
 my %formats = (
@@ -128,7 +129,7 @@ sub secrets
 	my ($name, $schema) = @_;
 
 	return $node->safe_psql($name, "SET search_path = $schema; " . q(SELECT c.alias, c.version, coalesce(encode(r.secret, 'hex'), r.error_code), r.expires_at
-		FROM provconn_connections AS c, provconn_reveal(c.user_id, c.connection_id) AS r ORDER BY c.alias, c.version));
+		FROM provconn_connections AS c, provconn_reveal(c.user_id, c.connection_id) AS r ORDER BY c.alias, c.version, c.connection_id));
 }
 
 my %hold = (public => 'source', api => 'source_in_api');
@@ -199,6 +200,32 @@ for my $schema (sort keys %hold)
 		ok($first eq $again, "$name: a dump of the copy is the dump of the original");
 	}
 }
+
+# Keys that were rotated and retired, a user who was erased: they come back as they are.
+$node->safe_psql('postgres', 'CREATE DATABASE rotated TEMPLATE source');
+my $rotated = ProvconnNode::session($node, dbname => 'rotated');
+$rotated->must("SELECT provconn_connect(provconn_connect_command($erased, $acme, 'acme', provconn_credentials('gone', 'custom'), 'erased'))");
+$rotated->must($_)
+  for (
+	'SELECT provconn_rotate_key()', 'CALL provconn_reencrypt()',
+	'SELECT provconn_retire_key(key_id) FROM provconn_keys ORDER BY key_id LIMIT 2',
+	"SELECT provconn_erase_user($erased)", 'SELECT provconn_rotate_key()');
+$rotated->close;
+my $rotated_contents = contents('rotated');
+$node->command_ok([ 'pg_dump', '-f', "$directory/rotated", $node->connstr('rotated') ], 'rotated: dumped');
+$node->safe_psql('postgres', 'CREATE DATABASE rotated_copy');
+$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('rotated_copy'), '-f', "$directory/rotated" ], 'rotated: restored');
+my $rotated_copy = contents('rotated_copy');
+is_same($rotated_copy->{$_}, $rotated_contents->{$_}, "rotated: $_") for sort keys %$rotated_contents;
+is($node->safe_psql('rotated_copy', q(SELECT string_agg(concat_ws(' ', state, octet_length(wrapped)), ', ' ORDER BY key_id)
+		FROM provconn_keys JOIN provconn.data_key USING (key_id))),
+	'retired 0, retired 0, old 117, current 117', 'rotated: what was retired is gone for good');
+is($node->safe_psql('rotated_copy', "SELECT string_agg(action, ' ') FROM provconn.audit WHERE $erased IN (user_id, owner_id)"),
+	'erase_user', 'rotated: nobody who was erased comes back');
+is(secrets('rotated_copy', 'public'), secrets('rotated', 'public'), 'rotated: the secrets open');
+$node->safe_psql('rotated_copy', $_)
+  for ('CALL provconn_reencrypt()', q(SELECT provconn_retire_key(key_id) FROM provconn_keys WHERE state = 'old'));
+is(secrets('rotated_copy', 'public'), secrets('rotated', 'public'), 'rotated: the copy goes on with the rotation');
 
 # Restored in a later month: the dump has months of long ago alone.
 $node->safe_psql('postgres', 'CREATE DATABASE late TEMPLATE source');
