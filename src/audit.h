@@ -8,7 +8,9 @@
 
 #include "datatype/timestamp.h"
 
+#include "digest.h"
 #include "model.h"
+#include "store.h"
 
 /* What the audit says of a command; ids are NULL, texts empty spans, for none. */
 typedef struct ProvconnAuditEntry
@@ -35,7 +37,16 @@ typedef struct ProvconnAuditStamp
 	ProvconnUuid audit_id;
 	TimestampTz occurred_at;
 	int64		seq;			/* 0: the row changed no connection */
+	unsigned char previous[PROVCONN_DIGEST_LENGTH];	/* hash of the chain's row before, for seq > 1 */
 } ProvconnAuditStamp;
+
+/* A row of the audit, ready to be inserted. */
+typedef struct ProvconnAuditRow
+{
+	ProvconnAuditStamp stamp;
+	ProvconnValues values;
+	unsigned char hash[PROVCONN_DIGEST_LENGTH];
+} ProvconnAuditRow;
 
 /*
  * What a command tells the triggers of the row it is about to write.  A row
@@ -51,6 +62,9 @@ typedef struct ProvconnAuditFrame
 	Oid			caller;
 	TimestampTz now;
 	bool		resealing;		/* nothing but the ciphertext changes: no audit row */
+	MemoryContext context;		/* lives longer than the writing of the row */
+	bool		composed;		/* by the guard: row is what is to be inserted */
+	ProvconnAuditRow row;
 	bool		recorded;		/* set when the row's audit row was written, or is none due */
 } ProvconnAuditFrame;
 
@@ -63,7 +77,16 @@ extern void provconn_audit_prepare(TimestampTz now);
 /* A stamp for a row of that shard. */
 extern ProvconnAuditStamp provconn_audit_stamp(int shard, TimestampTz now);
 
-/* Appends one row.  The only writer of provconn.audit. */
+/*
+ * Composes a row, commitment and hash included; what it refers to is in
+ * CurrentMemoryContext or the caller's.  Then inserts it, as the only writer of
+ * provconn.audit.
+ */
+extern void provconn_audit_compose(const ProvconnAuditEntry *entry,
+								   const ProvconnAuditStamp *stamp, ProvconnAuditRow *row);
+extern void provconn_audit_insert(const ProvconnAuditRow *row);
+
+/* Both at once. */
 extern void provconn_audit_write(const ProvconnAuditEntry *entry,
 								 const ProvconnAuditStamp *stamp);
 

@@ -188,6 +188,7 @@ provconn_call_write(const ProvconnCall *call, ProvconnConnection *connection,
 	frame.caller = call->caller;
 	frame.now = call->now;
 	frame.resealing = call->resealing;
+	frame.context = CurrentMemoryContext;
 
 	before = provconn_audit_set_frame(&frame);
 	PG_TRY();

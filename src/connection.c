@@ -47,6 +47,7 @@ static const ProvconnColumn columns[CONNECTION_COLUMN_COUNT] = {
 	[CONNECTION_AUDIT_ID] = {"audit_id", UUIDOID},
 	[CONNECTION_AUDIT_SEQ] = {"audit_seq", INT8OID},
 	[CONNECTION_AUDIT_AT] = {"audit_at", TIMESTAMPTZOID},
+	[CONNECTION_AUDIT_HASH] = {"audit_hash", BYTEAOID},
 	[CONNECTION_CREDENTIAL] = {"credential", BYTEAOID},
 };
 

@@ -39,7 +39,6 @@
 
 #define CHECK_LENGTH 8
 #define CACHE_SIZE 64
-#define WRAP_PURPOSE "provconn.data_key"
 #define MASTER_CHECK "provconn.master_check"
 #define DATA_CHECK "provconn.data_check"
 #define LOCK_CHANGE 1
@@ -71,6 +70,11 @@ static ProvconnTable data_key = {
 	.name = "data_key", .key_columns = 1, .column_count = COLUMN_COUNT, .columns = columns
 };
 
+/* Those that seals are authenticated with; the same columns. */
+static ProvconnTable seal_key = {
+	.name = "seal_key", .key_columns = 1, .column_count = COLUMN_COUNT, .columns = columns
+};
+
 /* A data key in locked memory; id 0 marks a free place. */
 typedef struct CachedKey
 {
@@ -89,9 +93,10 @@ typedef struct Cache
 	CachedKey	keys[CACHE_SIZE];
 } Cache;
 
-/* What a scan of the table is to find. */
+/* What a scan of a table is to find. */
 typedef struct Search
 {
+	ProvconnTable *table;
 	int32		wanted;			/* 0: the current one */
 	bool		committed;		/* pass over what this transaction wrote */
 	int32		highest;		/* of all ids seen */
@@ -111,7 +116,7 @@ static bool changing = false;	/* a row, as this file alone may */
 static void refresh_cache(void);
 static const unsigned char *cached_key(int32 key_id);
 static bool still_valid(TransactionId writer);
-static void search_table(int32 wanted, Search *search);
+static void search_table(ProvconnTable *table, int32 wanted, Search *search);
 static int32 committed_key(void);
 static bool visit_row(ProvconnRow *row, void *arg);
 static const unsigned char *unwrap_key(const Search *search);
@@ -119,14 +124,16 @@ static const ProvconnMasterKey *master_of(const Search *search);
 static const unsigned char *remember_key(int32 id, TransactionId writer, const unsigned char *bytes);
 static void create_first_key(void);
 static void lock_for_change(void);
-static void create_key(int32 key_id);
+static void create_key(ProvconnTable *table, int32 key_id);
 static bool list_key(ProvconnRow *row, void *arg);
 static bool is_wrapped_by(const Search *search, const ProvconnMasterKey *master);
-static void set_wrapped(ProvconnValues *values, int32 key_id, const unsigned char *bytes,
-						const ProvconnMasterKey *master);
-static void change_row(int32 key_id, const ProvconnValues *changes);
+static int	rewrap_table(ProvconnTable *table, const ProvconnMasterKey *current);
+static void set_wrapped(ProvconnTable *table, ProvconnValues *values, int32 key_id,
+						const unsigned char *bytes, const ProvconnMasterKey *master);
+static void change_row(ProvconnTable *table, int32 key_id, const ProvconnValues *changes);
 static bytea *check_of(const unsigned char *key, const char *label);
 static bool has_check(const bytea *stored, const unsigned char *key, const char *label);
+static ProvconnSpan wrap_purpose(const ProvconnTable *table);
 static ProvconnSpan wrap_binding(int32 key_id);
 static void forget_keys(Datum arg, Oid relid);
 
@@ -154,11 +161,11 @@ provconn_keyring_current(int32 *key_id)
 			return bytes;
 	}
 
-	search_table(0, &search);
+	search_table(&data_key, 0, &search);
 	if (search.found == 0)
 	{
 		create_first_key();
-		search_table(0, &search);
+		search_table(&data_key, 0, &search);
 	}
 	/* The scan took a lock, and so may have dropped the cache. */
 	refresh_cache();
@@ -184,7 +191,7 @@ provconn_keyring_get(int32 key_id)
 	if (bytes != NULL)
 		return bytes;
 
-	search_table(key_id, &search);
+	search_table(&data_key, key_id, &search);
 	/* What this snapshot shows was sealed anew since. */
 	if (search.retired && IsolationUsesXactSnapshot())
 		provconn_fault_raise(PROVCONN_FAULT_CONCURRENT_UPDATE);
@@ -214,7 +221,7 @@ provconn_keyring_verify(int32 key_id)
 {
 	Search		search;
 
-	search_table(key_id, &search);
+	search_table(&data_key, key_id, &search);
 	if (search.found == 0)
 		provconn_fault_raise(PROVCONN_FAULT_KEY_UNKNOWN, key_id);
 	if (!search.retired)
@@ -227,10 +234,10 @@ provconn_keyring_rotate(void)
 	Search		search;
 
 	lock_for_change();
-	search_table(0, &search);
-	create_key(search.highest + 1);
+	search_table(&data_key, 0, &search);
+	create_key(&data_key, search.highest + 1);
 	/* In use at once: no other key may have kept this one from its place. */
-	search_table(0, &search);
+	search_table(&data_key, 0, &search);
 	if (search.found == 0)
 		provconn_fault_raise(PROVCONN_FAULT_NO_DATA_KEY);
 	return search.found;
@@ -240,27 +247,12 @@ int
 provconn_keyring_rewrap(void)
 {
 	const ProvconnMasterKey *masters;
-	const ProvconnMasterKey *current;
-	ListCell   *cell;
-	int			rewrapped = 0;
 	int			count;
 
 	lock_for_change();
 	masters = provconn_masterkey_read(&count);
-	current = &masters[count - 1];
-	foreach(cell, provconn_keyring_list())
-	{
-		ProvconnValues changes = {0};
-		Search		search;
-
-		search_table(lfirst_int(cell), &search);
-		if (search.found == 0 || is_wrapped_by(&search, current))
-			continue;
-		set_wrapped(&changes, search.found, unwrap_key(&search), current);
-		change_row(search.found, &changes);
-		rewrapped++;
-	}
-	return rewrapped;
+	return rewrap_table(&data_key, &masters[count - 1]) +
+		rewrap_table(&seal_key, &masters[count - 1]);
 }
 
 bool
@@ -269,7 +261,7 @@ provconn_keyring_begin_retiring(int32 key_id)
 	Search		search;
 
 	lock_for_change();
-	search_table(key_id, &search);
+	search_table(&data_key, key_id, &search);
 	if (key_id < 1 || search.found == 0)
 		provconn_fault_raise(PROVCONN_FAULT_KEY_UNKNOWN, key_id);
 	if (search.retired)
@@ -290,7 +282,7 @@ provconn_keyring_retire(int32 key_id, TimestampTz now)
 						PointerGetDatum(cstring_to_text_with_len("", 0)));
 	provconn_values_set(&changes, COLUMN_CHECK_VALUE,
 						PointerGetDatum(cstring_to_text_with_len("", 0)));
-	change_row(key_id, &changes);
+	change_row(&data_key, key_id, &changes);
 }
 
 void
@@ -303,6 +295,41 @@ bool
 provconn_keyring_is_changing(void)
 {
 	return changing;
+}
+
+const unsigned char *
+provconn_keyring_seal_key(int32 *key_id)
+{
+	Search		search;
+
+	search_table(&seal_key, *key_id, &search);
+	if (search.found == 0 && *key_id == 0)
+	{
+		create_key(&seal_key, 1);
+		search_table(&seal_key, 0, &search);
+		if (search.found == 0)
+			provconn_fault_raise(PROVCONN_FAULT_NO_DATA_KEY);
+	}
+	if (search.found == 0)
+		return NULL;
+	*key_id = search.found;
+	return unwrap_key(&search);
+}
+
+bool
+provconn_keyring_check_seal_keys(void)
+{
+	List	   *key_ids = NIL;
+	ListCell   *cell;
+
+	provconn_store_each(&seal_key, list_key, &key_ids);
+	foreach(cell, key_ids)
+	{
+		int32		key_id = lfirst_int(cell);
+
+		(void) provconn_keyring_seal_key(&key_id);
+	}
+	return key_ids != NIL;
 }
 
 /* Makes the cache at first use, and empties it where it may be out of date. */
@@ -346,18 +373,19 @@ still_valid(TransactionId writer)
 }
 
 static void
-search_table(int32 wanted, Search *search)
+search_table(ProvconnTable *table, int32 wanted, Search *search)
 {
 	memset(search, 0, sizeof(*search));
+	search->table = table;
 	search->wanted = wanted;
-	provconn_store_each(&data_key, visit_row, search);
+	provconn_store_each(table, visit_row, search);
 }
 
 /* The current one to others: they do not see yet what this transaction has made. */
 static int32
 committed_key(void)
 {
-	Search		search = {.committed = true};
+	Search		search = {.table = &data_key, .committed = true};
 
 	provconn_store_each(&data_key, visit_row, &search);
 	return search.found;
@@ -398,7 +426,7 @@ visit_row(ProvconnRow *row, void *arg)
 static const unsigned char *
 unwrap_key(const Search *search)
 {
-	ProvconnSpan purpose = {WRAP_PURPOSE, strlen(WRAP_PURPOSE)};
+	ProvconnSpan purpose = wrap_purpose(search->table);
 	const ProvconnMasterKey *master = master_of(search);
 	ProvconnEnvelope envelope;
 	ProvconnSpan plain;
@@ -459,19 +487,19 @@ create_first_key(void)
 
 	if (provconn_store_lock(&data_key, LOCK_CHANGE, ExclusiveLock, false, true))
 	{
-		search_table(0, &search);
-		create_key(search.highest + 1);
+		search_table(&data_key, 0, &search);
+		create_key(&data_key, search.highest + 1);
 		return;
 	}
 
 	/* It may be that keys are changed just now: then there are some afterwards. */
 	(void) provconn_store_lock(&data_key, LOCK_FIRST, ShareLock, false, false);
-	search_table(0, &search);
+	search_table(&data_key, 0, &search);
 	if (search.found != 0)
 		return;
 	if (!pg_strong_random(&random, sizeof(random)))
 		elog(ERROR, "could not generate random values");
-	create_key(1000 + (int32) (random % 1000000));
+	create_key(&data_key, 1000 + (int32) (random % 1000000));
 }
 
 static void
@@ -482,7 +510,7 @@ lock_for_change(void)
 }
 
 static void
-create_key(int32 key_id)
+create_key(ProvconnTable *table, int32 key_id)
 {
 	unsigned char *fresh = provconn_secret_alloc(PROVCONN_KEY_LENGTH);
 	const ProvconnMasterKey *masters;
@@ -495,8 +523,31 @@ create_key(int32 key_id)
 	provconn_values_set(&row, COLUMN_KEY_ID, Int32GetDatum(key_id));
 	provconn_values_set(&row, COLUMN_CREATED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
 	provconn_values_set(&row, COLUMN_CHECK_VALUE, PointerGetDatum(check_of(fresh, DATA_CHECK)));
-	set_wrapped(&row, key_id, fresh, &masters[count - 1]);
-	provconn_store_insert(&data_key, InvalidOid, &row);
+	set_wrapped(table, &row, key_id, fresh, &masters[count - 1]);
+	provconn_store_insert(table, InvalidOid, &row);
+}
+
+static int
+rewrap_table(ProvconnTable *table, const ProvconnMasterKey *current)
+{
+	List	   *key_ids = NIL;
+	ListCell   *cell;
+	int			rewrapped = 0;
+
+	provconn_store_each(table, list_key, &key_ids);
+	foreach(cell, key_ids)
+	{
+		ProvconnValues changes = {0};
+		Search		search;
+
+		search_table(table, lfirst_int(cell), &search);
+		if (search.found == 0 || is_wrapped_by(&search, current))
+			continue;
+		set_wrapped(table, &changes, search.found, unwrap_key(&search), current);
+		change_row(table, search.found, &changes);
+		rewrapped++;
+	}
+	return rewrapped;
 }
 
 static bool
@@ -521,10 +572,10 @@ is_wrapped_by(const Search *search, const ProvconnMasterKey *master)
 
 /* The columns that change with the master key. */
 static void
-set_wrapped(ProvconnValues *values, int32 key_id, const unsigned char *bytes,
-			const ProvconnMasterKey *master)
+set_wrapped(ProvconnTable *table, ProvconnValues *values, int32 key_id,
+			const unsigned char *bytes, const ProvconnMasterKey *master)
 {
-	ProvconnSpan purpose = {WRAP_PURPOSE, strlen(WRAP_PURPOSE)};
+	ProvconnSpan purpose = wrap_purpose(table);
 	ProvconnSpan plain = {(const char *) bytes, PROVCONN_KEY_LENGTH};
 
 	provconn_values_set(values, COLUMN_MASTER_KEY_ID, Int32GetDatum(master->id));
@@ -537,12 +588,12 @@ set_wrapped(ProvconnValues *values, int32 key_id, const unsigned char *bytes,
 
 /* Past the guard of the table, which asks provconn_keyring_is_changing(). */
 static void
-change_row(int32 key_id, const ProvconnValues *changes)
+change_row(ProvconnTable *table, int32 key_id, const ProvconnValues *changes)
 {
 	Datum		key = Int32GetDatum(key_id);
 	ProvconnRow row;
 
-	if (!provconn_store_find(&data_key, &key, PROVCONN_LOCK_WAIT, &row))
+	if (!provconn_store_find(table, &key, PROVCONN_LOCK_WAIT, &row))
 		provconn_fault_raise(PROVCONN_FAULT_CONCURRENT_UPDATE);
 	changing = true;
 	PG_TRY();
@@ -578,7 +629,17 @@ has_check(const bytea *stored, const unsigned char *key, const char *label)
 							  CHECK_LENGTH);
 }
 
-/* What a wrapped data key is bound to: its id. */
+/* A wrapped key is bound to the table that it is in. */
+static ProvconnSpan
+wrap_purpose(const ProvconnTable *table)
+{
+	const char *purpose = psprintf("provconn.%s", table->name);
+	ProvconnSpan span = {purpose, strlen(purpose)};
+
+	return span;
+}
+
+/* And to its id. */
 static ProvconnSpan
 wrap_binding(int32 key_id)
 {

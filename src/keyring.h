@@ -36,7 +36,17 @@ extern void provconn_keyring_verify(int32 key_id);
 /* Makes the next current data key, for use from the commit on; returns its id. */
 extern int32 provconn_keyring_rotate(void);
 
-/* Wraps all data keys by the current master key; returns how many were not yet. */
+/*
+ * The key that seals are authenticated with, by its id, or, where that is 0, the
+ * newest, made where there is none; the caller lets one at a time do that.  NULL
+ * where there is no such key; wiped with CurrentMemoryContext.
+ */
+extern const unsigned char *provconn_keyring_seal_key(int32 *key_id);
+
+/* Opens all keys of seals, past nothing; raises what is wrong with one.  False: there are none. */
+extern bool provconn_keyring_check_seal_keys(void);
+
+/* Wraps all keys by the current master key; returns how many were not yet. */
 extern int	provconn_keyring_rewrap(void);
 
 /*

@@ -69,6 +69,15 @@ static ProvconnStatement default_grants = {
 	.types = {NAMEOID}
 };
 
+/* Whether a partition is from $2 to $3. */
+static ProvconnStatement has_bounds = {
+	.sql = "SELECT COALESCE((SELECT pg_catalog.pg_get_expr(c.relpartbound, c.oid) OPERATOR(pg_catalog.=)"
+	" pg_catalog.format('FOR VALUES FROM (%L) TO (%L)', $2, $3)"
+	" FROM pg_catalog.pg_class AS c WHERE c.oid OPERATOR(pg_catalog.=) $1), false)",
+	.nargs = 3,
+	.types = {OIDOID, UUIDOID, UUIDOID}
+};
+
 static Oid	find_partition(const ProvconnUuid *audit_id, bool *in_use);
 static Oid	find_bounds(const ProvconnUuid *audit_id, bool *in_use, int *offset);
 static bool name_is_taken(Month month);
@@ -143,6 +152,35 @@ provconn_partition_extend(TimestampTz when)
 		else
 			make_month(month);
 	}
+}
+
+Oid
+provconn_partition_of_month(TimestampTz when, ProvconnUuid *from, ProvconnUuid *to)
+{
+	Month		month = month_of(when);
+	Datum		values[3];
+	Datum		found;
+	bool		isnull;
+	bool		in_use;
+
+	*from = month_floor(month);
+	*to = month_floor(month_after(month, 1));
+	values[0] = ObjectIdGetDatum(find_partition(from, &in_use));
+	values[1] = UUIDPGetDatum((const pg_uuid_t *) from);
+	values[2] = UUIDPGetDatum((const pg_uuid_t *) to);
+	if (!OidIsValid(DatumGetObjectId(values[0])))
+		return InvalidOid;
+	(void) provconn_store_run(&audit, &has_bounds, values, NULL, 1, &found, &isnull);
+	return DatumGetBool(found) ? DatumGetObjectId(values[0]) : InvalidOid;
+}
+
+bool
+provconn_partition_is_past(TimestampTz when, TimestampTz now)
+{
+	Month		month = month_of(when);
+	Month		present = month_of(now);
+
+	return month.year * 12 + month.month < present.year * 12 + present.month;
 }
 
 /* The partition whose bounds hold the id; *in_use: this session has the parent open. */
@@ -243,25 +281,33 @@ make_month(Month month)
  * The indexes are each month's own, not the parent's: pg_dump restores a month
  * by CREATE TABLE, ATTACH and only then its indexes, and would meet the ones
  * that ATTACH had made.  The server names them: those of a table that once had
- * this month's name may still have theirs.  A TRUNCATE trigger of a parent is not cloned to its
- * partitions; row triggers are, with their ENABLE ALWAYS.  Rights that default
- * privileges gave are taken back.
+ * this month's name may still have theirs.  Statement triggers of a parent are
+ * not cloned to its partitions; row triggers are, with their ENABLE ALWAYS.
+ * Rights that default privileges gave are taken back.
  */
 static void
 run_month_ddl(Month month)
 {
 	char	   *name = psprintf("audit_%04d_%02d", month.year, month.month);
 
+	/* VACUUM keeps the BRIN index up to date, so it comes by the row, not by the share. */
 	run_ddl("CREATE TABLE provconn.%s (LIKE provconn.audit INCLUDING ALL,"
-			" PRIMARY KEY (shard_key, audit_id))", name);
+			" PRIMARY KEY (shard_key, audit_id)) WITH (autovacuum_vacuum_insert_scale_factor = 0,"
+			" autovacuum_vacuum_insert_threshold = 100000)", name);
 	run_ddl("CREATE INDEX ON provconn.%s (connection_id, audit_id)", name);
 	/* For provconn_erase_user: the few refusals that name two users. */
 	run_ddl("CREATE INDEX ON provconn.%s (user_id) WHERE owner_id IS NOT NULL", name);
 	run_ddl("COMMENT ON TABLE provconn.%s IS 'provconn: audit rows of %04d-%02d (UTC)'",
 			name, month.year, month.month);
+	/* For seals, which look for what is new. */
+	run_ddl("CREATE INDEX ON provconn.%s USING brin (transaction_id provconn.xid8_minmax_ops)"
+			" WITH (pages_per_range = 16)", name);
 	run_ddl("CREATE TRIGGER provconn_audit_no_truncate BEFORE TRUNCATE ON provconn.%s"
 			" FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_audit()", name);
 	run_ddl("ALTER TABLE provconn.%s ENABLE ALWAYS TRIGGER provconn_audit_no_truncate", name);
+	run_ddl("CREATE TRIGGER provconn_import BEFORE INSERT ON provconn.%s"
+			" FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_import()", name);
+	run_ddl("ALTER TABLE provconn.%s ENABLE ALWAYS TRIGGER provconn_import", name);
 	run_ddl("ALTER TABLE provconn.audit ATTACH PARTITION provconn.%s FOR VALUES FROM ('%s') TO ('%s')",
 			name, uuid_text(month_floor(month)), uuid_text(month_floor(month_after(month, 1))));
 	withdraw_defaults(name);

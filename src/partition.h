@@ -19,4 +19,10 @@ extern Oid	provconn_partition_for(const ProvconnUuid *audit_id, TimestampTz when
 /* Makes the months ahead where the horizon is short and nobody else does. */
 extern void provconn_partition_extend(TimestampTz when);
 
+/* The partition for exactly the month of that time, and its bounds; invalid where there is none. */
+extern Oid	provconn_partition_of_month(TimestampTz when, ProvconnUuid *from, ProvconnUuid *to);
+
+/* Whether the month of that time is over. */
+extern bool provconn_partition_is_past(TimestampTz when, TimestampTz now);
+
 #endif							/* PROVCONN_PARTITION_H */

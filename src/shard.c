@@ -3,24 +3,18 @@
  */
 #include "postgres.h"
 
-#include "common/sha2.h"
-#include "common/cryptohash.h"
 #include "utils/timestamp.h"
 
+#include "digest.h"
 #include "shard.h"
 #include "uuid7.h"
 
 int
 provconn_shard_of_user(const ProvconnUuid *user_id)
 {
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	pg_cryptohash_ctx *context = pg_cryptohash_create(PG_SHA256);
+	unsigned char digest[PROVCONN_DIGEST_LENGTH];
 
-	if (context == NULL || pg_cryptohash_init(context) < 0 ||
-		pg_cryptohash_update(context, user_id->bytes, sizeof(user_id->bytes)) < 0 ||
-		pg_cryptohash_final(context, digest, sizeof(digest)) < 0)
-		elog(ERROR, "could not compute a SHA-256 hash");
-	pg_cryptohash_free(context);
+	provconn_digest_sha256(user_id->bytes, sizeof(user_id->bytes), digest);
 	return digest[0] << 4 | digest[1] >> 4;
 }
 

@@ -45,6 +45,7 @@
 #include "store.h"
 
 #define SAFE_SEARCH_PATH "pg_catalog, pg_temp"
+#define QUERY_BATCH 1000
 
 /* What the executor needs for one row of one relation. */
 typedef struct RowWriter
@@ -66,6 +67,7 @@ static bool lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, bool skip
 					 TupleTableSlot *slot);
 static void begin_write(RowWriter *writer, Relation rel, Bitmapset *updated);
 static void end_write(RowWriter *writer);
+static void prepare_statement(ProvconnStatement *statement);
 static bool has_generic_plan(SPIPlanPtr plan);
 static void override_setting(const char *name, const char *value);
 static RegProcedure equality_of(Oid type);
@@ -302,23 +304,7 @@ provconn_store_run(ProvconnTable *table, ProvconnStatement *statement,
 
 	provconn_store_enter(table, &saved);
 	SPI_connect();
-	if (statement->plan != NULL && !SPI_plan_is_valid(statement->plan))
-	{
-		/* A call further out, through somebody's trigger, may be in it. */
-		if (statement->running == 0)
-			SPI_freeplan(statement->plan);
-		statement->plan = NULL;
-	}
-	if (statement->plan == NULL)
-	{
-		SPIPlanPtr	plan = SPI_prepare_cursor(statement->sql, statement->nargs, statement->types,
-											  statement->by_index ? CURSOR_OPT_GENERIC_PLAN : 0);
-
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare a statement: %s",
-				 SPI_result_code_string(SPI_result));
-		statement->plan = plan;
-	}
+	prepare_statement(statement);
 	if (statement->by_index && !has_generic_plan(statement->plan))
 	{
 		/* Statistics come late to a queue; its index is always right. */
@@ -360,6 +346,41 @@ provconn_store_run(ProvconnTable *table, ProvconnStatement *statement,
 	SPI_finish();
 	provconn_store_leave(&saved);
 	return processed;
+}
+
+void
+provconn_store_query(ProvconnTable *table, ProvconnStatement *statement,
+					 const Datum *values, const char *nulls, bool frozen,
+					 ProvconnVisitTuple visit, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ProvconnIdentity saved;
+	Portal		portal;
+	bool		more = true;
+
+	provconn_store_enter(table, &saved);
+	SPI_connect();
+	prepare_statement(statement);
+	portal = SPI_cursor_open(NULL, statement->plan, unconstify(Datum *, values), nulls, frozen);
+	while (more)
+	{
+		SPITupleTable *fetched;
+
+		SPI_cursor_fetch(portal, true, QUERY_BATCH);
+		fetched = SPI_tuptable;
+		more = SPI_processed > 0;
+		for (uint64 i = 0, count = SPI_processed; i < count && more; i++)
+		{
+			MemoryContext spi = MemoryContextSwitchTo(caller);
+
+			more = visit(fetched->vals[i], fetched->tupdesc, arg);
+			MemoryContextSwitchTo(spi);
+		}
+		SPI_freetuptable(fetched);
+	}
+	SPI_cursor_close(portal);
+	SPI_finish();
+	provconn_store_leave(&saved);
 }
 
 void
@@ -600,6 +621,29 @@ end_write(RowWriter *writer)
 	ExecCloseIndices(writer->target);
 	ExecResetTupleTable(writer->estate->es_tupleTable, false);
 	FreeExecutorState(writer->estate);
+}
+
+/* Makes the plan anew where there is none, or it no longer holds. */
+static void
+prepare_statement(ProvconnStatement *statement)
+{
+	SPIPlanPtr	plan;
+	int			options = statement->by_index ? CURSOR_OPT_GENERIC_PLAN :
+		statement->custom ? CURSOR_OPT_CUSTOM_PLAN | CURSOR_OPT_PARALLEL_OK : 0;
+
+	if (statement->plan != NULL && !SPI_plan_is_valid(statement->plan))
+	{
+		/* A call further out, through somebody's trigger, may be in it. */
+		if (statement->running == 0)
+			SPI_freeplan(statement->plan);
+		statement->plan = NULL;
+	}
+	if (statement->plan != NULL)
+		return;
+	plan = SPI_prepare_cursor(statement->sql, statement->nargs, statement->types, options);
+	if (plan == NULL || SPI_keepplan(plan) != 0)
+		elog(ERROR, "could not prepare a statement: %s", SPI_result_code_string(SPI_result));
+	statement->plan = plan;
 }
 
 /* Whether the plan stands, as far as is known; if not, running it makes one. */

@@ -72,6 +72,7 @@ typedef struct ProvconnStatement
 	int			nargs;
 	Oid			types[PROVCONN_MAX_PARAMETERS];
 	bool		by_index; /* one plan for all values, which scans no table whole */
+	bool		custom;	/* planned for the values of each run */
 	SPIPlanPtr	plan;
 	int			running; /* calls that are executing the plan */
 } ProvconnStatement;
@@ -143,6 +144,17 @@ extern void provconn_store_insert(ProvconnTable *table, Oid leaf,
 extern uint64 provconn_store_run(ProvconnTable *table, ProvconnStatement *statement,
 								 const Datum *values, const char *nulls,
 								 int out_count, Datum *out, bool *out_nulls);
+
+/*
+ * Hands every row of a query's result to visit, which returns false to end it;
+ * the tuple is its for the call.  The rows come through a cursor: there may be
+ * any number of them.  With frozen the query sees what the calling statement
+ * sees; otherwise what is committed now.
+ */
+typedef bool (*ProvconnVisitTuple) (HeapTuple tuple, TupleDesc tupdesc, void *arg);
+extern void provconn_store_query(ProvconnTable *table, ProvconnStatement *statement,
+								 const Datum *values, const char *nulls, bool frozen,
+								 ProvconnVisitTuple visit, void *arg);
 
 /*
  * Locks that the table's maintenance (VACUUM, ANALYZE, REINDEX) knows nothing

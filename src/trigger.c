@@ -8,8 +8,8 @@
  * pg_restore load data.
  *
  * The guard of a connection runs BEFORE the row is written and fixes the id,
- * time and number of its audit row into it; the AFTER trigger writes exactly
- * that row, told by the command's frame what to say beside it.  It also keeps
+ * time, number and hash of its audit row into it; the AFTER trigger writes
+ * exactly that row.  What to say beside it the command's frame tells.  It also keeps
  * the row's place in the refresh queue.
  */
 #include "postgres.h"
@@ -31,12 +31,15 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "archive.h"
 #include "audit.h"
 #include "catalog.h"
 #include "compat.h"
 #include "connection.h"
+#include "entry.h"
 #include "fault.h"
 #include "health.h"
+#include "import.h"
 #include "keyring.h"
 #include "lifecycle.h"
 #include "provider.h"
@@ -50,6 +53,8 @@ PG_FUNCTION_INFO_V1(provconn_open_provider);
 PG_FUNCTION_INFO_V1(provconn_guard_data_key);
 PG_FUNCTION_INFO_V1(provconn_notice_data_key);
 PG_FUNCTION_INFO_V1(provconn_guard_audit);
+PG_FUNCTION_INFO_V1(provconn_guard_seal);
+PG_FUNCTION_INFO_V1(provconn_guard_import);
 
 /* A connection's tuple in a trigger. */
 typedef struct Version
@@ -73,7 +78,11 @@ static void guard_credential(const Version *old, const Version *fresh);
 static bool same_value(const Version *old, const Version *fresh, int column);
 static bool same_attribute(const Version *old, const Version *fresh, AttrNumber attnum);
 static HeapTuple stamp_tuple(const Version *old, const Version *fresh,
-							 const ProvconnAuditFrame *frame);
+							 ProvconnAuditFrame *frame);
+static void get_head(const Version *old, unsigned char head[PROVCONN_DIGEST_LENGTH]);
+static void compose_row(const Version *old, const Version *fresh, const ProvconnAuditFrame *frame,
+						const ProvconnAuditStamp *stamp, ProvconnAuditRow *row);
+static void require_same_row(const Version *fresh, const ProvconnAuditRow *row);
 static bool is_same_but(const Version *old, const Version *fresh, AttrNumber first,
 						AttrNumber second);
 static bool is_same_but_place(const Version *old, const Version *fresh);
@@ -103,7 +112,12 @@ provconn_guard_connection(PG_FUNCTION_ARGS)
 	id = get_uuid(&fresh, CONNECTION_ID);
 	frame = provconn_audit_frame(&id);
 	if (frame == NULL && stands_aside(data))
+	{
+		/* A restore's trace is its statement's; this one applies single rows. */
+		if (IsLogicalWorker())
+			provconn_import_record("connection");
 		return PointerGetDatum(fresh.tuple);
+	}
 
 	if (frame == NULL && old.tuple != NULL && is_same_but_place(&old, &fresh) &&
 		!is_same_place(&old, &fresh))
@@ -129,13 +143,10 @@ provconn_audit_connection(PG_FUNCTION_ARGS)
 	Version		old = {data->tg_trigtuple, RelationGetDescr(data->tg_relation)};
 	Version		fresh = {update ? data->tg_newtuple : data->tg_trigtuple,
 	RelationGetDescr(data->tg_relation)};
-	ProvconnAuditEntry entry = {0};
-	ProvconnAuditStamp stamp;
 	ProvconnAuditFrame *frame;
-	ProvconnProvider provider;
+	ProvconnAuditRow direct;
+	ProvconnAuditRow *row = &direct;
 	ProvconnUuid id;
-	ProvconnUuid user_id;
-	ProvconnUuid provider_id;
 	bool		isnull;
 
 	require_connection(data, TRIGGER_FIRED_AFTER(data->tg_event) &&
@@ -154,33 +165,20 @@ provconn_audit_connection(PG_FUNCTION_ARGS)
 	if (update && same_value(&old, &fresh, CONNECTION_AUDIT_ID))
 		provconn_fault_raise(PROVCONN_FAULT_AUDIT_NOT_WRITTEN);
 
-	user_id = get_uuid(&fresh, CONNECTION_USER_ID);
-	provider_id = get_uuid(&fresh, CONNECTION_PROVIDER_ID);
-
-	entry.action = frame != NULL ? frame->action : "direct";
-	entry.outcome = "succeeded";
-	entry.connection_id = &id;
-	entry.user_id = &user_id;
-	entry.provider_id = &provider_id;
-	if (frame != NULL && frame->provider_slug.data != NULL)
-		entry.provider_slug = frame->provider_slug;
-	else if (provconn_provider_find(&provider_id, &provider))
-		entry.provider_slug = provider.slug;
-	if (frame != NULL)
+	if (frame != NULL && frame->composed)
+		row = &frame->row;
+	else
 	{
-		entry.reason = frame->reason;
-		entry.error_code = frame->error_code;
-	}
-	entry.old_status = update ? get_status(&old) : PROVCONN_STATUS_NONE;
-	entry.new_status = get_status(&fresh);
-	entry.has_version = true;
-	entry.version = DatumGetInt32(get_value(&fresh, CONNECTION_VERSION, &isnull));
-	entry.caller = frame != NULL ? frame->caller : GetUserId();
+		ProvconnAuditStamp stamp;
 
-	stamp.audit_id = get_uuid(&fresh, CONNECTION_AUDIT_ID);
-	stamp.seq = DatumGetInt64(get_value(&fresh, CONNECTION_AUDIT_SEQ, &isnull));
-	stamp.occurred_at = DatumGetTimestampTz(get_value(&fresh, CONNECTION_AUDIT_AT, &isnull));
-	provconn_audit_write(&entry, &stamp);
+		stamp.audit_id = get_uuid(&fresh, CONNECTION_AUDIT_ID);
+		stamp.seq = DatumGetInt64(get_value(&fresh, CONNECTION_AUDIT_SEQ, &isnull));
+		stamp.occurred_at = DatumGetTimestampTz(get_value(&fresh, CONNECTION_AUDIT_AT, &isnull));
+		get_head(update ? &old : NULL, stamp.previous);
+		compose_row(update ? &old : NULL, &fresh, frame, &stamp, row);
+	}
+	require_same_row(&fresh, row);
+	provconn_audit_insert(row);
 	if (frame != NULL)
 		frame->recorded = true;
 	return PointerGetDatum(NULL);
@@ -245,6 +243,37 @@ provconn_guard_audit(PG_FUNCTION_ARGS)
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && provconn_audit_is_erasing() && is_erased(data))
 		return PointerGetDatum(data->tg_newtuple);
 	return let_pass(data, PROVCONN_FAULT_AUDIT_APPEND_ONLY, NULL);
+}
+
+/* BEFORE UPDATE, DELETE and TRUNCATE of seals, and of what is known of imports. */
+Datum
+provconn_guard_seal(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo);
+
+	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && provconn_archive_is_moving())
+		return PointerGetDatum(data->tg_newtuple);
+	return let_pass(data, PROVCONN_FAULT_SEAL_FIXED, RelationGetRelationName(data->tg_relation));
+}
+
+/*
+ * BEFORE INSERT, for statements: what the library inserts fires none.  A copy
+ * leaves its trace; nobody else inserts into the audit or the seals.
+ */
+Datum
+provconn_guard_import(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo);
+	const char *table = RelationGetRelationName(data->tg_relation);
+
+	if (!TRIGGER_FIRED_BEFORE(data->tg_event) || TRIGGER_FIRED_FOR_ROW(data->tg_event) ||
+		!TRIGGER_FIRED_BY_INSERT(data->tg_event))
+		raise_misplaced("provconn.audit");
+	if (stands_aside(data))
+		provconn_import_record(table);
+	else if (RelationGetRelid(data->tg_relation) != provconn_store_relid(&provconn_connection_table))
+		provconn_fault_raise(PROVCONN_FAULT_AUDIT_OWN_WRITES, table);
+	return PointerGetDatum(NULL);
 }
 
 static TriggerData *
@@ -454,15 +483,17 @@ same_attribute(const Version *old, const Version *fresh, AttrNumber attnum)
 	return datum_image_eq(old_value, fresh_value, attribute->attbyval, attribute->attlen);
 }
 
-/* The row with the id, time and number of the audit row that it will have. */
+/* The row with id, time, number and hash of the audit row that it will have. */
 static HeapTuple
-stamp_tuple(const Version *old, const Version *fresh, const ProvconnAuditFrame *frame)
+stamp_tuple(const Version *old, const Version *fresh, ProvconnAuditFrame *frame)
 {
 	ProvconnUuid id = get_uuid(fresh, CONNECTION_ID);
+	ProvconnAuditRow direct;
+	ProvconnAuditRow *row = frame != NULL ? &frame->row : &direct;
 	ProvconnAuditStamp stamp;
-	int			attnums[5];
-	Datum		values[5];
-	bool		nulls[5] = {false};
+	int			attnums[6];
+	Datum		values[6];
+	bool		nulls[6] = {false};
 	bool		isnull = true;
 	int64		seq = 0;
 
@@ -470,17 +501,99 @@ stamp_tuple(const Version *old, const Version *fresh, const ProvconnAuditFrame *
 		seq = DatumGetInt64(get_value(old, CONNECTION_AUDIT_SEQ, &isnull));
 	stamp = provconn_audit_stamp(provconn_uuid7_shard(&id),
 								 frame != NULL ? frame->now : GetCurrentTimestamp());
+	stamp.seq = isnull ? 1 : seq + 1;
+	get_head(old, stamp.previous);
+	compose_row(old, fresh, frame, &stamp, row);
+	if (frame != NULL)
+		frame->composed = true;
 
 	attnums[0] = provconn_store_attnum(&provconn_connection_table, CONNECTION_AUDIT_ID);
 	values[0] = UUIDPGetDatum((const pg_uuid_t *) &stamp.audit_id);
 	attnums[1] = provconn_store_attnum(&provconn_connection_table, CONNECTION_AUDIT_SEQ);
-	values[1] = Int64GetDatum(isnull ? 1 : seq + 1);
+	values[1] = Int64GetDatum(stamp.seq);
 	attnums[2] = provconn_store_attnum(&provconn_connection_table, CONNECTION_AUDIT_AT);
 	values[2] = TimestampTzGetDatum(stamp.occurred_at);
-	attnums[3] = provconn_store_attnum(&provconn_connection_table, CONNECTION_HELD_UNTIL);
-	attnums[4] = provconn_store_attnum(&provconn_connection_table, CONNECTION_DUE_AT);
-	find_place(old, fresh, &values[3], &nulls[3]);
-	return heap_modify_tuple_by_cols(fresh->tuple, fresh->tupdesc, 5, attnums, values, nulls);
+	attnums[3] = provconn_store_attnum(&provconn_connection_table, CONNECTION_AUDIT_HASH);
+	values[3] = provconn_digest_datum(row->hash);
+	attnums[4] = provconn_store_attnum(&provconn_connection_table, CONNECTION_HELD_UNTIL);
+	attnums[5] = provconn_store_attnum(&provconn_connection_table, CONNECTION_DUE_AT);
+	find_place(old, fresh, &values[4], &nulls[4]);
+	return heap_modify_tuple_by_cols(fresh->tuple, fresh->tupdesc, 6, attnums, values, nulls);
+}
+
+/* The hash of the last row of a connection's chain. */
+static void
+get_head(const Version *old, unsigned char head[PROVCONN_DIGEST_LENGTH])
+{
+	bool		isnull = true;
+	Datum		value = (Datum) 0;
+	struct varlena *hash;
+
+	memset(head, 0, PROVCONN_DIGEST_LENGTH);
+	if (old != NULL)
+		value = get_value(old, CONNECTION_AUDIT_HASH, &isnull);
+	if (isnull)
+		return;
+	hash = PG_DETOAST_DATUM_PACKED(value);
+	memcpy(head, VARDATA_ANY(hash), Min(VARSIZE_ANY_EXHDR(hash), PROVCONN_DIGEST_LENGTH));
+}
+
+/* The audit row of a change, in memory that lives until the AFTER trigger has inserted it. */
+static void
+compose_row(const Version *old, const Version *fresh, const ProvconnAuditFrame *frame,
+			const ProvconnAuditStamp *stamp, ProvconnAuditRow *row)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ProvconnAuditEntry entry = {0};
+	ProvconnUuid id = get_uuid(fresh, CONNECTION_ID);
+	ProvconnUuid user_id = get_uuid(fresh, CONNECTION_USER_ID);
+	ProvconnUuid provider_id = get_uuid(fresh, CONNECTION_PROVIDER_ID);
+	ProvconnProvider provider;
+	bool		isnull;
+
+	if (frame != NULL)
+		MemoryContextSwitchTo(frame->context);
+	entry.action = frame != NULL ? frame->action : "direct";
+	entry.outcome = "succeeded";
+	entry.connection_id = &id;
+	entry.user_id = &user_id;
+	entry.provider_id = &provider_id;
+	if (frame != NULL && frame->provider_slug.data != NULL)
+		entry.provider_slug = frame->provider_slug;
+	else if (provconn_provider_find(&provider_id, &provider))
+		entry.provider_slug = provider.slug;
+	if (frame != NULL)
+	{
+		entry.reason = frame->reason;
+		entry.error_code = frame->error_code;
+	}
+	entry.old_status = old != NULL ? get_status(old) : PROVCONN_STATUS_NONE;
+	entry.new_status = get_status(fresh);
+	entry.has_version = true;
+	entry.version = DatumGetInt32(get_value(fresh, CONNECTION_VERSION, &isnull));
+	entry.caller = frame != NULL ? frame->caller : GetUserId();
+	provconn_audit_compose(&entry, stamp, row);
+	MemoryContextSwitchTo(caller);
+}
+
+/*
+ * The row that was written must be the one that the guard composed an audit row
+ * for.  If not, another trigger came after the guard, or what the audit says of
+ * a direct change (application_name, say) changed within its statement.
+ */
+static void
+require_same_row(const Version *fresh, const ProvconnAuditRow *row)
+{
+	unsigned char head[PROVCONN_DIGEST_LENGTH];
+	bool		isnull;
+	Datum		version = get_value(fresh, CONNECTION_VERSION, &isnull);
+
+	get_head(fresh, head);
+	if (memcmp(head, row->hash, sizeof(head)) != 0 || isnull ||
+		!row->values.set[ENTRY_VERSION] || !row->values.set[ENTRY_NEW_STATUS] ||
+		DatumGetInt32(version) != DatumGetInt32(row->values.values[ENTRY_VERSION]) ||
+		get_status(fresh) != provconn_catalog_status(row->values.values[ENTRY_NEW_STATUS]))
+		provconn_fault_raise(PROVCONN_FAULT_AUDIT_NOT_WRITTEN);
 }
 
 /* Whether the rows differ in these two columns at most; 0: in one at most. */

@@ -222,6 +222,87 @@ COMMENT ON COLUMN provconn.data_key.created_at IS 'when it was made';
 COMMENT ON COLUMN provconn.data_key.retired_at IS 'since when nothing new is sealed with it; null: not retired';
 
 COMMENT ON TABLE provconn.connection IS 'connections of users to providers; rows are never deleted';
+COMMENT ON FUNCTION @extschema@.provconn_seal_audit()
+    IS 'seals what was committed to the audit since the last seal; returns the digest of the newest seal, to be kept outside';
+COMMENT ON FUNCTION @extschema@.provconn_verify_audit(jsonb, timestamptz, timestamptz)
+    IS 'checks the audit against its hashes, seals and the digest of one: a row for each problem';
+COMMENT ON FUNCTION @extschema@.provconn_audit_proof(uuid)
+    IS 'proof that a row is in a sealed audit, for who has the digest of the seal';
+COMMENT ON FUNCTION @extschema@.provconn_archive_audit(date)
+    IS 'detaches the month of that day from the audit; returns its table';
+COMMENT ON FUNCTION @extschema@.provconn_attach_audit(regclass)
+    IS 'attaches a month that was detached';
+COMMENT ON FUNCTION provconn.origin() IS 'number of this database in rows of the audit';
+COMMENT ON FUNCTION provconn.entry_hash(bytea, uuid, timestamptz, uuid, bigint, uuid, text, text, text, @extschema@.provconn_status, @extschema@.provconn_status, text, integer, text, text, integer, xid8, xid8, bytea)
+    IS 'entry_hash that a row of the audit must have';
+COMMENT ON FUNCTION provconn.personal_hash(bytea, uuid, uuid, text, text, inet)
+    IS 'personal_hash that a row of the audit must have';
+COMMENT ON FUNCTION provconn.entry_json(provconn.audit) IS 'a row of the audit as its proof shows it';
+COMMENT ON FUNCTION provconn.seal_json(provconn.seal) IS 'a seal as a proof shows it';
+COMMENT ON FUNCTION provconn.seal_leaves(bytea) IS 'the rows that a seal is over';
+COMMENT ON FUNCTION provconn.seal_root(bytea, bytea) IS 'Merkle root of the leaves and heads of a seal (RFC 6962, section 2.1)';
+COMMENT ON FUNCTION provconn.seal_hash(bytea, bigint, timestamptz, integer, integer, integer, uuid, uuid, pg_snapshot, bytea)
+    IS 'seal_hash that a seal must have';
+COMMENT ON FUNCTION provconn.seal_is_authentic(integer, bytea, bytea) IS 'whether the key of seals made that mark';
+COMMENT ON FUNCTION provconn.utc(timestamptz) IS 'a time as text, in UTC';
+COMMENT ON FUNCTION provconn.hex(bytea) IS 'bytes in hexadecimal';
+COMMENT ON FUNCTION provconn.is_archived(uuid) IS 'whether an audit row of that id is in a detached month';
+COMMENT ON FUNCTION provconn.verify_rows(uuid, uuid) IS 'provconn_verify_audit: rows, commitments, leaves';
+COMMENT ON FUNCTION provconn.verify_erasures(uuid, uuid) IS 'provconn_verify_audit: personal values that are gone';
+COMMENT ON FUNCTION provconn.verify_chains(uuid, uuid) IS 'provconn_verify_audit: chains';
+COMMENT ON FUNCTION provconn.verify_seals(boolean) IS 'provconn_verify_audit: seals';
+COMMENT ON FUNCTION provconn.verify_digest(jsonb) IS 'provconn_verify_audit: the digest from outside';
+COMMENT ON FUNCTION provconn.verify_triggers() IS 'provconn_verify_audit: triggers';
+COMMENT ON FUNCTION provconn.verify_imports() IS 'provconn_verify_audit: notices';
+COMMENT ON FUNCTION provconn.guard_seal() IS 'seals, and what is known of imports, are neither changed nor deleted';
+COMMENT ON FUNCTION provconn.guard_import() IS 'rows of the audit and seals come from provconn, or from a restore, which leaves a trace';
+COMMENT ON OPERATOR CLASS provconn.xid8_minmax_ops USING brin IS 'minmax of transaction ids';
+COMMENT ON OPERATOR FAMILY provconn.xid8_minmax_ops USING brin IS 'minmax of transaction ids';
+COMMENT ON VIEW provconn.wrong_trigger IS 'triggers that are not as the installation made them';
+COMMENT ON COLUMN provconn.wrong_trigger.oid IS 'table that has it, or should';
+COMMENT ON COLUMN provconn.wrong_trigger.place IS '1: a table, 2: a month of the audit';
+COMMENT ON COLUMN provconn.wrong_trigger.name IS 'name of the trigger';
+COMMENT ON COLUMN provconn.wrong_trigger.definition IS 'statement that makes it';
+COMMENT ON COLUMN provconn.wrong_trigger.problem IS 'missing, altered, or not ENABLE ALWAYS';
+COMMENT ON TABLE provconn.seal IS 'seals of the audit: roots of Merkle trees, each with the hash of the seal before';
+COMMENT ON COLUMN provconn.seal.seal_id IS 'number of the seal, without gaps';
+COMMENT ON COLUMN provconn.seal.sealed_at IS 'when it was made';
+COMMENT ON COLUMN provconn.seal.origin IS 'number of the database that made it';
+COMMENT ON COLUMN provconn.seal.key_id IS 'key in provconn.seal_key that authenticates it';
+COMMENT ON COLUMN provconn.seal.row_count IS 'how many rows it is over';
+COMMENT ON COLUMN provconn.seal.head_count IS 'how many heads of chains';
+COMMENT ON COLUMN provconn.seal.first_id IS 'least audit_id in it; zeros: none';
+COMMENT ON COLUMN provconn.seal.last_id IS 'greatest audit_id in it; zeros: none';
+COMMENT ON COLUMN provconn.seal.settled IS 'snapshot: what it shows is sealed by now';
+COMMENT ON COLUMN provconn.seal.root IS 'Merkle root of leaves and heads (RFC 6962)';
+COMMENT ON COLUMN provconn.seal.previous_hash IS 'seal_hash of the seal before; null: the first one';
+COMMENT ON COLUMN provconn.seal.seal_hash IS 'SHA-256 of the seal; see doc/audit.md';
+COMMENT ON COLUMN provconn.seal.mac IS 'HMAC-SHA-256 of seal_hash';
+COMMENT ON COLUMN provconn.seal.leaves IS 'for each row 48 bytes: audit_id and entry_hash; empty once it is archived';
+COMMENT ON COLUMN provconn.seal.heads IS 'for each head 28 bytes: connection_id, seq, place of its row in leaves';
+COMMENT ON TABLE provconn.seal_key IS 'keys that authenticate seals, wrapped by a master key';
+COMMENT ON COLUMN provconn.seal_key.key_id IS 'number of the key';
+COMMENT ON COLUMN provconn.seal_key.master_key_id IS 'master key that wraps it';
+COMMENT ON COLUMN provconn.seal_key.master_check IS 'check value of that master key';
+COMMENT ON COLUMN provconn.seal_key.wrapped IS 'the key, sealed by the master key';
+COMMENT ON COLUMN provconn.seal_key.check_value IS 'check value of the key';
+COMMENT ON COLUMN provconn.seal_key.created_at IS 'when it was made';
+COMMENT ON COLUMN provconn.seal_key.retired_at IS 'not used: keys of seals are kept';
+COMMENT ON TABLE provconn.import IS 'what came in past the triggers, by a restore or logical replication';
+COMMENT ON COLUMN provconn.import.import_id IS 'id of the import, a UUIDv7';
+COMMENT ON COLUMN provconn.import.imported_at IS 'when it began';
+COMMENT ON COLUMN provconn.import.kind IS 'restored or replicated';
+COMMENT ON COLUMN provconn.import.table_name IS 'table that rows came into';
+COMMENT ON COLUMN provconn.import.origin IS 'number of the database that this happened in';
+COMMENT ON COLUMN provconn.import.transaction_id IS 'transaction that brought them';
+COMMENT ON COLUMN provconn.import.session_role IS 'session_user at that time';
+COMMENT ON TABLE provconn.archive IS 'months of the audit that were detached by provconn_archive_audit';
+COMMENT ON COLUMN provconn.archive.table_name IS 'table in the schema provconn that has the month';
+COMMENT ON COLUMN provconn.archive.from_id IS 'least audit_id of the month';
+COMMENT ON COLUMN provconn.archive.to_id IS 'least audit_id of the month after it';
+COMMENT ON COLUMN provconn.archive.row_count IS 'how many rows it has';
+COMMENT ON COLUMN provconn.archive.detached_at IS 'when it was detached';
+COMMENT ON COLUMN provconn.archive.session_role IS 'session_user at that time';
 COMMENT ON COLUMN provconn.connection.shard_key IS 'shard of the user; first in every key';
 COMMENT ON COLUMN provconn.connection.connection_id IS 'UUIDv7 that carries the shard';
 COMMENT ON COLUMN provconn.connection.user_id IS 'owner';
@@ -243,6 +324,7 @@ COMMENT ON COLUMN provconn.connection.leased_until IS 'end of the lease';
 COMMENT ON COLUMN provconn.connection.lease IS 'id of the lease of the worker that refreshes it; null: none';
 COMMENT ON COLUMN provconn.connection.audit_id IS 'audit row of the last change';
 COMMENT ON COLUMN provconn.connection.audit_at IS 'time of that audit row';
+COMMENT ON COLUMN provconn.connection.audit_hash IS 'entry_hash of that audit row, the head of the chain';
 COMMENT ON COLUMN provconn.connection.audit_seq IS 'number of that audit row: changes of this connection so far';
 COMMENT ON COLUMN provconn.connection.alias IS 'name the user gave it, or null';
 COMMENT ON COLUMN provconn.connection.leased_by IS 'worker that holds the lease';
@@ -284,6 +366,10 @@ COMMENT ON COLUMN provconn.audit.application_name IS 'application_name of the se
 COMMENT ON COLUMN provconn.audit.client_address IS 'address of the client; null: a Unix socket (personal)';
 COMMENT ON COLUMN provconn.audit.personal_salt IS 'salt of personal_hash; 16 random bytes';
 COMMENT ON COLUMN provconn.audit.personal_hash IS 'SHA-256 of the salt and the personal columns';
+COMMENT ON COLUMN provconn.audit.previous_hash IS 'entry_hash of the row before in the chain of the connection; null: none';
+COMMENT ON COLUMN provconn.audit.entry_hash IS 'SHA-256 of previous_hash and the row; see doc/audit.md';
+COMMENT ON COLUMN provconn.audit.origin IS 'number of the database that wrote the row; another one after a restore';
+COMMENT ON COLUMN provconn.audit.attempt_id IS 'transaction that was rolled back, of a row with that outcome';
 
 COMMENT ON TABLE provconn.capability IS 'functions and views that a capability consists of';
 COMMENT ON COLUMN provconn.capability.capability IS 'name of the capability; *: every one';

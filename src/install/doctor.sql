@@ -1,3 +1,33 @@
+-- Triggers that are not as the installation made them, on each table and each
+-- month.
+CREATE VIEW provconn.wrong_trigger AS
+WITH RECURSIVE month AS (
+    SELECT i.inhrelid AS oid FROM pg_catalog.pg_inherits AS i
+        WHERE i.inhparent OPERATOR(pg_catalog.=) 'provconn.audit'::pg_catalog.regclass
+    UNION ALL
+    SELECT i.inhrelid FROM month AS m JOIN pg_catalog.pg_inherits AS i ON i.inhparent OPERATOR(pg_catalog.=) m.oid
+),
+wanted_trigger AS (
+    SELECT w.oid, w.place, r.trigger_name AS name,
+           pg_catalog.replace(r.definition, pg_catalog.format(' ON provconn.%I ', r.table_name),
+                   pg_catalog.format(' ON %s ', w.oid::pg_catalog.regclass)) AS definition
+    FROM provconn.required_trigger AS r
+    JOIN (SELECT c.oid, c.relname AS table_name, 1 AS place
+          FROM pg_catalog.pg_class AS c
+              WHERE c.relnamespace OPERATOR(pg_catalog.=) 'provconn'::pg_catalog.regnamespace
+          UNION ALL
+          SELECT m.oid, 'audit', 2 FROM month AS m) AS w ON w.table_name OPERATOR(pg_catalog.=) r.table_name
+)
+SELECT w.oid, w.place, w.name, w.definition,
+       CASE WHEN t.oid IS NULL THEN 'missing'
+            WHEN pg_catalog.pg_get_triggerdef(t.oid) OPERATOR(pg_catalog.<>) w.definition THEN 'altered'
+            ELSE 'not ENABLE ALWAYS' END AS problem
+FROM wanted_trigger AS w
+LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid OPERATOR(pg_catalog.=) w.oid
+    AND t.tgname OPERATOR(pg_catalog.=) w.name
+WHERE t.oid IS NULL OR t.tgenabled OPERATOR(pg_catalog.<>) 'A'
+    OR pg_catalog.pg_get_triggerdef(t.oid) OPERATOR(pg_catalog.<>) w.definition;
+
 -- What the catalog, the settings and the tables tell about the health of an
 -- installation: one row for each check, with the SQL that mends what was found.
 -- provconn_doctor() reads it as the owner of the tables, after checks of its
@@ -42,28 +72,8 @@ relation AS (
               UNION ALL SELECT m.oid FROM month AS m))
 ),
 
--- Triggers, as the installation made them, for each table and each month.
-wanted_trigger AS (
-    SELECT w.oid, w.place, r.trigger_name AS name,
-           pg_catalog.replace(r.definition, pg_catalog.format(' ON provconn.%I ', r.table_name),
-                   pg_catalog.format(' ON %s ', w.oid::pg_catalog.regclass)) AS definition
-    FROM provconn.required_trigger AS r
-    JOIN (SELECT c.oid, c.relname AS table_name, 1 AS place
-          FROM pg_catalog.pg_class AS c
-              WHERE c.relnamespace OPERATOR(pg_catalog.=) 'provconn'::pg_catalog.regnamespace
-          UNION ALL
-          SELECT m.oid, 'audit', 2 FROM month AS m) AS w ON w.table_name OPERATOR(pg_catalog.=) r.table_name
-),
 wrong_trigger AS (
-    SELECT w.oid, w.place, w.name, w.definition,
-           CASE WHEN t.oid IS NULL THEN 'missing'
-                WHEN pg_catalog.pg_get_triggerdef(t.oid) OPERATOR(pg_catalog.<>) w.definition THEN 'altered'
-                ELSE 'not ENABLE ALWAYS' END AS problem
-    FROM wanted_trigger AS w
-    LEFT JOIN pg_catalog.pg_trigger AS t ON t.tgrelid OPERATOR(pg_catalog.=) w.oid
-        AND t.tgname OPERATOR(pg_catalog.=) w.name
-    WHERE t.oid IS NULL OR t.tgenabled OPERATOR(pg_catalog.<>) 'A'
-        OR pg_catalog.pg_get_triggerdef(t.oid) OPERATOR(pg_catalog.<>) w.definition
+    SELECT w.oid, w.place, w.name, w.definition, w.problem FROM provconn.wrong_trigger AS w
 ),
 
 -- provconn_secret, and all types that have it in them.

@@ -193,6 +193,34 @@ RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION @extschema@.provconn_erase_user(user_id uuid)
 RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+-- The audit.
+
+CREATE FUNCTION @extschema@.provconn_seal_audit()
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_verify_audit(
+    digest jsonb DEFAULT NULL,
+    from_time timestamptz DEFAULT NULL,
+    to_time timestamptz DEFAULT NULL,
+    OUT severity text,
+    OUT problem text,
+    OUT audit_id uuid,
+    OUT connection_id uuid,
+    OUT seq bigint,
+    OUT seal_id bigint,
+    OUT detail text)
+RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_audit_proof(audit_id uuid)
+RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_archive_audit(month date)
+RETURNS regclass LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_attach_audit(archive regclass)
+RETURNS void LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
 -- The doctor.
 
 CREATE FUNCTION @extschema@.provconn_doctor(

@@ -69,6 +69,8 @@ INSERT INTO provconn.capability (capability, object_name, is_function) VALUES
     ('reader', 'provconn_stats', false),
     ('reader', 'provconn_transitions', false),
     ('auditor', 'provconn_audit_log', false),
+    ('auditor', 'provconn_verify_audit', true),
+    ('auditor', 'provconn_audit_proof', true),
     ('operator', 'provconn_register_provider', true),
     ('operator', 'provconn_set_provider_active', true),
     ('operator', 'provconn_reset_provider', true),
@@ -78,6 +80,9 @@ INSERT INTO provconn.capability (capability, object_name, is_function) VALUES
     ('operator', 'provconn_retire_key', true),
     ('operator', 'provconn_rewrap_keys', true),
     ('operator', 'provconn_erase_user', true),
+    ('operator', 'provconn_seal_audit', true),
+    ('operator', 'provconn_archive_audit', true),
+    ('operator', 'provconn_attach_audit', true),
     ('operator', 'provconn_keys', false),
     ('operator', 'provconn_progress', false),
     ('operator', 'provconn_doctor', true);

@@ -66,6 +66,7 @@ CREATE TABLE provconn.connection (
     audit_id uuid NOT NULL,
     audit_at timestamptz NOT NULL,
     audit_seq bigint NOT NULL,
+    audit_hash bytea NOT NULL,
     alias text,
     leased_by text,
     last_failure text,
@@ -128,9 +129,11 @@ CREATE TABLE provconn.audit (
     new_status @extschema@.provconn_status,
     error_code text,
     version integer,
+    origin integer NOT NULL,
+    transaction_id xid8 NOT NULL,
+    attempt_id xid8,
     session_role text,
     caller_role text,
-    transaction_id xid8,
     user_id uuid,
     owner_id uuid,
     reason text,
@@ -138,8 +141,87 @@ CREATE TABLE provconn.audit (
     client_address inet,
     personal_salt bytea,
     personal_hash bytea NOT NULL,
+    previous_hash bytea,
+    entry_hash bytea NOT NULL,
     CONSTRAINT audit_shard_check CHECK (shard_key OPERATOR(pg_catalog.=) @extschema@.provconn_shard_of(audit_id))
 ) PARTITION BY RANGE (audit_id);
+
+-- The xid8 of the rows of a month rises almost with their place in the heap.
+CREATE OPERATOR CLASS provconn.xid8_minmax_ops FOR TYPE xid8 USING brin AS
+    OPERATOR 1 pg_catalog.< (xid8, xid8),
+    OPERATOR 2 pg_catalog.<= (xid8, xid8),
+    OPERATOR 3 pg_catalog.= (xid8, xid8),
+    OPERATOR 4 pg_catalog.>= (xid8, xid8),
+    OPERATOR 5 pg_catalog.> (xid8, xid8),
+    FUNCTION 1 pg_catalog.brin_minmax_opcinfo(internal),
+    FUNCTION 2 pg_catalog.brin_minmax_add_value(internal, internal, internal, internal),
+    FUNCTION 3 pg_catalog.brin_minmax_consistent(internal, internal, internal),
+    FUNCTION 4 pg_catalog.brin_minmax_union(internal, internal, internal);
+
+-- A seal is over the leaves of a Merkle tree: rows of the audit, each by its id
+-- and hash, in the order of the ids, then heads of chains, each by its
+-- connection, number and the place of its row among the leaves.
+CREATE TABLE provconn.seal (
+    seal_id bigint NOT NULL,
+    sealed_at timestamptz NOT NULL,
+    origin integer NOT NULL,
+    key_id integer NOT NULL,
+    row_count integer NOT NULL,
+    head_count integer NOT NULL,
+    first_id uuid NOT NULL,
+    last_id uuid NOT NULL,
+    settled pg_snapshot NOT NULL,
+    root bytea NOT NULL,
+    previous_hash bytea,
+    seal_hash bytea NOT NULL,
+    mac bytea NOT NULL,
+    leaves bytea NOT NULL,
+    heads bytea NOT NULL,
+    CONSTRAINT seal_pkey PRIMARY KEY (seal_id)
+);
+
+-- Hashes do not compress.
+ALTER TABLE provconn.seal
+    ALTER COLUMN leaves SET STORAGE EXTERNAL,
+    ALTER COLUMN heads SET STORAGE EXTERNAL;
+
+-- For who looks for the seal of a row.
+CREATE INDEX seal_last_id_idx ON provconn.seal (last_id);
+
+-- The keys that seals are authenticated with, wrapped as data keys are.
+CREATE TABLE provconn.seal_key (
+    key_id integer NOT NULL,
+    master_key_id integer NOT NULL,
+    master_check bytea NOT NULL,
+    wrapped bytea NOT NULL,
+    check_value bytea NOT NULL,
+    created_at timestamptz NOT NULL,
+    retired_at timestamptz,
+    CONSTRAINT seal_key_pkey PRIMARY KEY (key_id)
+);
+
+-- What came in past the guards: by a restore or by logical replication.
+CREATE TABLE provconn.import (
+    import_id uuid NOT NULL,
+    imported_at timestamptz NOT NULL,
+    kind text NOT NULL,
+    table_name name NOT NULL,
+    origin integer NOT NULL,
+    transaction_id xid8 NOT NULL,
+    session_role text,
+    CONSTRAINT import_pkey PRIMARY KEY (import_id)
+);
+
+-- Months of the audit that were detached, by the bounds of their ids.
+CREATE TABLE provconn.archive (
+    table_name name NOT NULL,
+    from_id uuid NOT NULL,
+    to_id uuid NOT NULL,
+    row_count bigint NOT NULL,
+    detached_at timestamptz NOT NULL,
+    session_role text,
+    CONSTRAINT archive_pkey PRIMARY KEY (from_id)
+);
 
 -- Which functions and views a capability consists of; '*': every capability.
 CREATE TABLE provconn.capability (
@@ -170,6 +252,10 @@ SELECT pg_catalog.pg_extension_config_dump('provconn.data_key', '');
 SELECT pg_catalog.pg_extension_config_dump('provconn.connection', '');
 SELECT pg_catalog.pg_extension_config_dump('provconn.idempotency', '');
 SELECT pg_catalog.pg_extension_config_dump('provconn.audit', '');
+SELECT pg_catalog.pg_extension_config_dump('provconn.seal', '');
+SELECT pg_catalog.pg_extension_config_dump('provconn.seal_key', '');
+SELECT pg_catalog.pg_extension_config_dump('provconn.import', '');
+SELECT pg_catalog.pg_extension_config_dump('provconn.archive', '');
 -- A role that is gone would be dumped by its number.
 SELECT pg_catalog.pg_extension_config_dump('provconn.role_grant',
     'WHERE role OPERATOR(pg_catalog.=) ANY (SELECT oid FROM pg_catalog.pg_roles)');

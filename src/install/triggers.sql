@@ -19,6 +19,12 @@ RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_notice_data_key';
 CREATE FUNCTION provconn.guard_audit()
 RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_audit';
 
+CREATE FUNCTION provconn.guard_seal()
+RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_seal';
+
+CREATE FUNCTION provconn.guard_import()
+RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_import';
+
 -- The guard's name sorts last, so that it sees what other BEFORE triggers made.
 CREATE TRIGGER zz_provconn_guard BEFORE INSERT OR UPDATE OR DELETE ON provconn.connection
     FOR EACH ROW EXECUTE FUNCTION provconn.guard_connection();
@@ -26,6 +32,27 @@ CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.connection
     FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_connection();
 CREATE TRIGGER provconn_audit AFTER INSERT OR UPDATE ON provconn.connection
     FOR EACH ROW EXECUTE FUNCTION provconn.audit_connection();
+
+-- What the library itself writes fires no statement triggers: only SQL does.
+CREATE TRIGGER provconn_import BEFORE INSERT ON provconn.connection
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_import();
+CREATE TRIGGER provconn_import BEFORE INSERT ON provconn.audit
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_import();
+CREATE TRIGGER provconn_import BEFORE INSERT ON provconn.seal
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_import();
+
+CREATE TRIGGER provconn_guard BEFORE DELETE OR UPDATE ON provconn.seal
+    FOR EACH ROW EXECUTE FUNCTION provconn.guard_seal();
+CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.seal
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_seal();
+CREATE TRIGGER provconn_guard BEFORE DELETE OR UPDATE ON provconn.import
+    FOR EACH ROW EXECUTE FUNCTION provconn.guard_seal();
+CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.import
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_seal();
+CREATE TRIGGER provconn_guard BEFORE DELETE OR UPDATE ON provconn.seal_key
+    FOR EACH ROW EXECUTE FUNCTION provconn.guard_data_key();
+CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.seal_key
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_data_key();
 
 CREATE TRIGGER provconn_guard BEFORE DELETE OR UPDATE OF provider_id ON provconn.provider
     FOR EACH ROW EXECUTE FUNCTION provconn.guard_provider();
@@ -58,6 +85,15 @@ ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_no_truncate;
 ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_notice;
 ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_guard;
 ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_no_truncate;
+ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER provconn_import;
+ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_import;
+ALTER TABLE provconn.seal ENABLE ALWAYS TRIGGER provconn_import;
+ALTER TABLE provconn.seal ENABLE ALWAYS TRIGGER provconn_guard;
+ALTER TABLE provconn.seal ENABLE ALWAYS TRIGGER provconn_no_truncate;
+ALTER TABLE provconn.import ENABLE ALWAYS TRIGGER provconn_guard;
+ALTER TABLE provconn.import ENABLE ALWAYS TRIGGER provconn_no_truncate;
+ALTER TABLE provconn.seal_key ENABLE ALWAYS TRIGGER provconn_guard;
+ALTER TABLE provconn.seal_key ENABLE ALWAYS TRIGGER provconn_no_truncate;
 
 -- What is there now has to stay: provconn_doctor() goes by this.
 INSERT INTO provconn.required_trigger (table_name, trigger_name, definition)

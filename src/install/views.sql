@@ -69,7 +69,7 @@ SELECT audit_id,
        caller_role,
        application_name,
        client_address,
-       transaction_id,
+       COALESCE(attempt_id, transaction_id) AS transaction_id,
        seq
 FROM provconn.audit;
 

@@ -24,10 +24,10 @@ SELECT is((SELECT extrelocatable FROM pg_extension WHERE extname = 'provconn'), 
 SELECT is((SELECT extversion FROM pg_extension WHERE extname = 'provconn'), '1.0', 'version is 1.0');
 
 SELECT tables_are('provconn',
-    ARRAY['audit', 'capability', 'connection', 'data_key', 'idempotency', 'progress', 'provider', 'provider_health',
-          'required_trigger', 'role_grant']
+    ARRAY['archive', 'audit', 'capability', 'connection', 'data_key', 'idempotency', 'import', 'progress', 'provider',
+          'provider_health', 'required_trigger', 'role_grant', 'seal', 'seal_key']
     || ARRAY(SELECT split_part(month::text, '.', 2) FROM months));
-SELECT views_are('provconn', '{finding}'::name[]);
+SELECT views_are('provconn', '{finding,wrong_trigger}'::name[]);
 SELECT sequences_are('provconn', '{}'::name[], 'ids need no sequence');
 
 -- Types.
@@ -142,6 +142,7 @@ INSERT INTO expected_column (tab, col, type, required) VALUES
     ('connection', 'audit_id', 'uuid', true),
     ('connection', 'audit_at', 'timestamp with time zone', true),
     ('connection', 'audit_seq', 'bigint', true),
+    ('connection', 'audit_hash', 'bytea', true),
     ('connection', 'alias', 'text', false),
     ('connection', 'leased_by', 'text', false),
     ('connection', 'last_failure', 'text', false),
@@ -168,9 +169,11 @@ INSERT INTO expected_column (tab, col, type, required) VALUES
     ('audit', 'new_status', 'provconn_status', false),
     ('audit', 'error_code', 'text', false),
     ('audit', 'version', 'integer', false),
+    ('audit', 'origin', 'integer', true),
+    ('audit', 'transaction_id', 'xid8', true),
+    ('audit', 'attempt_id', 'xid8', false),
     ('audit', 'session_role', 'text', false),
     ('audit', 'caller_role', 'text', false),
-    ('audit', 'transaction_id', 'xid8', false),
     ('audit', 'user_id', 'uuid', false),
     ('audit', 'owner_id', 'uuid', false),
     ('audit', 'reason', 'text', false),
@@ -178,6 +181,43 @@ INSERT INTO expected_column (tab, col, type, required) VALUES
     ('audit', 'client_address', 'inet', false),
     ('audit', 'personal_salt', 'bytea', false),
     ('audit', 'personal_hash', 'bytea', true),
+    ('audit', 'previous_hash', 'bytea', false),
+    ('audit', 'entry_hash', 'bytea', true),
+    ('seal', 'seal_id', 'bigint', true),
+    ('seal', 'sealed_at', 'timestamp with time zone', true),
+    ('seal', 'origin', 'integer', true),
+    ('seal', 'key_id', 'integer', true),
+    ('seal', 'row_count', 'integer', true),
+    ('seal', 'head_count', 'integer', true),
+    ('seal', 'first_id', 'uuid', true),
+    ('seal', 'last_id', 'uuid', true),
+    ('seal', 'settled', 'pg_snapshot', true),
+    ('seal', 'root', 'bytea', true),
+    ('seal', 'previous_hash', 'bytea', false),
+    ('seal', 'seal_hash', 'bytea', true),
+    ('seal', 'mac', 'bytea', true),
+    ('seal', 'leaves', 'bytea', true),
+    ('seal', 'heads', 'bytea', true),
+    ('seal_key', 'key_id', 'integer', true),
+    ('seal_key', 'master_key_id', 'integer', true),
+    ('seal_key', 'master_check', 'bytea', true),
+    ('seal_key', 'wrapped', 'bytea', true),
+    ('seal_key', 'check_value', 'bytea', true),
+    ('seal_key', 'created_at', 'timestamp with time zone', true),
+    ('seal_key', 'retired_at', 'timestamp with time zone', false),
+    ('import', 'import_id', 'uuid', true),
+    ('import', 'imported_at', 'timestamp with time zone', true),
+    ('import', 'kind', 'text', true),
+    ('import', 'table_name', 'name', true),
+    ('import', 'origin', 'integer', true),
+    ('import', 'transaction_id', 'xid8', true),
+    ('import', 'session_role', 'text', false),
+    ('archive', 'table_name', 'name', true),
+    ('archive', 'from_id', 'uuid', true),
+    ('archive', 'to_id', 'uuid', true),
+    ('archive', 'row_count', 'bigint', true),
+    ('archive', 'detached_at', 'timestamp with time zone', true),
+    ('archive', 'session_role', 'text', false),
     ('capability', 'capability', 'text', true),
     ('capability', 'object_name', 'name', true),
     ('capability', 'is_function', 'boolean', true),
@@ -203,8 +243,9 @@ FROM expected_columns ORDER BY tab;
 SELECT is(pg_temp.columns(month), columns, format('columns of %s', month))
 FROM months, expected_columns WHERE tab = 'audit' ORDER BY month;
 
-SELECT is(attstorage::text, 'e', 'ciphertext is stored uncompressed')
-FROM pg_attribute WHERE attrelid = 'provconn.connection'::regclass AND attname = 'credential';
+SELECT is(attstorage::text, 'e', format('%s of %s is stored uncompressed', attname, attrelid::regclass))
+FROM pg_attribute WHERE attrelid = 'provconn.connection'::regclass AND attname = 'credential'
+    OR attrelid = 'provconn.seal'::regclass AND attname IN ('leaves', 'heads');
 SELECT is_empty($$ SELECT attrelid::regclass, attname FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
                    WHERE relnamespace = 'provconn'::regnamespace AND (attgenerated <> '' OR attidentity <> '') $$,
                 'no generated or identity column');
@@ -215,6 +256,10 @@ SELECT col_is_pk('provconn', 'provider', 'provider_id', 'provider: key');
 SELECT col_is_unique('provconn', 'provider', 'slug', 'provider: slug is unique');
 SELECT col_is_pk('provconn', 'provider_health', 'provider_id', 'provider_health: key');
 SELECT col_is_pk('provconn', 'data_key', 'key_id', 'data_key: key');
+SELECT col_is_pk('provconn', 'seal', 'seal_id', 'seal: key');
+SELECT col_is_pk('provconn', 'seal_key', 'key_id', 'seal_key: key');
+SELECT col_is_pk('provconn', 'import', 'import_id', 'import: key');
+SELECT col_is_pk('provconn', 'archive', 'from_id', 'archive: key');
 SELECT col_is_pk('provconn', 'connection', ARRAY['shard_key', 'connection_id'], 'connection: key');
 SELECT col_is_pk('provconn', 'idempotency', ARRAY['shard_key', 'user_id', 'idempotency_key'], 'idempotency: key');
 SELECT col_is_pk('provconn', 'capability', ARRAY['capability', 'object_name'], 'capability: key');
@@ -260,12 +305,17 @@ WHERE i.indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'provconn'::r
 SELECT set_eq('other_indexes',
     $$VALUES ('connection_id_idx', 'CREATE INDEX connection_id_idx ON provconn.connection USING btree (connection_id)'),
              ('connection_user_idx', 'CREATE INDEX connection_user_idx ON provconn.connection USING btree (user_id, provider_id, status)'),
-             ('connection_queue_idx', 'CREATE INDEX connection_queue_idx ON provconn.connection USING btree (provider_id, held_until, due_at)')$$,
+             ('connection_queue_idx', 'CREATE INDEX connection_queue_idx ON provconn.connection USING btree (provider_id, held_until, due_at)'),
+             ('seal_last_id_idx', 'CREATE INDEX seal_last_id_idx ON provconn.seal USING btree (last_id)')$$,
     'indexes');
 SELECT is_empty($$ SELECT month FROM months WHERE NOT EXISTS (
                        SELECT FROM pg_index WHERE indrelid = months.oid
                        AND pg_get_indexdef(indexrelid) LIKE '% USING btree (connection_id, audit_id)') $$,
                 'every month has an index on connection and id');
+SELECT is_empty($$ SELECT month FROM months WHERE NOT EXISTS (
+                       SELECT FROM pg_index WHERE indrelid = months.oid
+                       AND pg_get_indexdef(indexrelid) LIKE '% USING brin (transaction_id provconn.xid8_minmax_ops)%') $$,
+                'and a small one on the transaction');
 SELECT is_empty($$ SELECT attname FROM pg_index
                    JOIN pg_attribute ON attrelid = indrelid AND attnum = ANY (indkey)
                    WHERE indrelid = 'provconn.connection'::regclass
@@ -315,8 +365,8 @@ SELECT is_empty($$ SELECT month FROM months WHERE EXISTS (
                 'months are no members of the extension, so pg_dump takes them along');
 SELECT is((SELECT array_agg(oid::regclass::text ORDER BY oid::regclass::text)
            FROM (SELECT unnest(extconfig) AS oid FROM pg_extension WHERE extname = 'provconn') AS c),
-    ARRAY['provconn.audit', 'provconn.connection', 'provconn.data_key', 'provconn.idempotency',
-          'provconn.provider', 'provconn.role_grant'],
+    ARRAY['provconn.archive', 'provconn.audit', 'provconn.connection', 'provconn.data_key', 'provconn.idempotency',
+          'provconn.import', 'provconn.provider', 'provconn.role_grant', 'provconn.seal', 'provconn.seal_key'],
     'pg_dump takes the rows of these tables along');
 
 -- Triggers: all of them fire always, on the months too.
@@ -338,6 +388,15 @@ SELECT set_eq(
     $$VALUES
       ('provconn.connection', 'zz_provconn_guard', 'provconn.guard_connection', 'BEFORE INSERT DELETE UPDATE ROW'),
       ('provconn.connection', 'provconn_no_truncate', 'provconn.guard_connection', 'BEFORE TRUNCATE STATEMENT'),
+      ('provconn.connection', 'provconn_import', 'provconn.guard_import', 'BEFORE INSERT STATEMENT'),
+      ('provconn.audit', 'provconn_import', 'provconn.guard_import', 'BEFORE INSERT STATEMENT'),
+      ('provconn.seal', 'provconn_import', 'provconn.guard_import', 'BEFORE INSERT STATEMENT'),
+      ('provconn.seal', 'provconn_guard', 'provconn.guard_seal', 'BEFORE DELETE UPDATE ROW'),
+      ('provconn.seal', 'provconn_no_truncate', 'provconn.guard_seal', 'BEFORE TRUNCATE STATEMENT'),
+      ('provconn.import', 'provconn_guard', 'provconn.guard_seal', 'BEFORE DELETE UPDATE ROW'),
+      ('provconn.import', 'provconn_no_truncate', 'provconn.guard_seal', 'BEFORE TRUNCATE STATEMENT'),
+      ('provconn.seal_key', 'provconn_guard', 'provconn.guard_data_key', 'BEFORE DELETE UPDATE ROW'),
+      ('provconn.seal_key', 'provconn_no_truncate', 'provconn.guard_data_key', 'BEFORE TRUNCATE STATEMENT'),
       ('provconn.connection', 'provconn_audit', 'provconn.audit_connection', 'AFTER INSERT UPDATE ROW'),
       ('provconn.provider', 'provconn_guard', 'provconn.guard_provider', 'BEFORE DELETE UPDATE ROW'),
       ('provconn.provider', 'provconn_no_truncate', 'provconn.guard_provider', 'BEFORE TRUNCATE STATEMENT'),
@@ -351,6 +410,7 @@ SELECT set_eq(
 SELECT set_eq(
     format('SELECT tgname, function, fires FROM actual_trigger WHERE tgrelid = %s', oid),
     $$VALUES ('provconn_audit_guard', 'provconn.guard_audit', 'BEFORE DELETE UPDATE ROW'),
+             ('provconn_import', 'provconn.guard_import', 'BEFORE INSERT STATEMENT'),
              ('provconn_audit_no_truncate', 'provconn.guard_audit', 'BEFORE TRUNCATE STATEMENT')$$,
     format('triggers of %s', month))
 FROM months ORDER BY month;
@@ -402,7 +462,7 @@ SELECT set_eq(
     $$SELECT relname::text FROM pg_class JOIN pg_depend ON objid = pg_class.oid AND classid = 'pg_class'::regclass
       WHERE deptype = 'e' AND relkind = 'v' AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'provconn')$$,
     ARRAY['provconn_connections', 'provconn_audit_log', 'provconn_providers', 'provconn_transitions',
-          'provconn_stats', 'provconn_keys', 'provconn_progress', 'finding'],
+          'provconn_stats', 'provconn_keys', 'provconn_progress', 'finding', 'wrong_trigger'],
     'views');
 
 -- The ids of the shards, as published.
