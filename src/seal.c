@@ -133,6 +133,21 @@ static ProvconnStatement unsealed_rows = {
 	.custom = true
 };
 
+/* $1 is the origin here, $2 the least id of the day before. */
+static ProvconnStatement settled_state = {
+	.sql = "SELECT NOT EXISTS (SELECT FROM provconn.wrong_trigger)"
+	" AND NOT EXISTS (SELECT FROM provconn.import AS i WHERE i.origin OPERATOR(pg_catalog.=) $1"
+	" AND i.imported_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) '1 hour'::pg_catalog.interval)"
+	" AND NOT EXISTS (SELECT FROM provconn.seal AS s WHERE s.origin OPERATOR(pg_catalog.=) $1"
+	" AND pg_catalog.pg_visible_in_snapshot(i.transaction_id, s.settled)))"
+	" AND (EXISTS (SELECT FROM provconn.seal AS s WHERE s.origin OPERATOR(pg_catalog.=) $1)"
+	" OR EXISTS (SELECT FROM provconn.audit AS a WHERE a.origin OPERATOR(pg_catalog.=) $1"
+	" AND a.audit_id OPERATOR(pg_catalog.>=) $2))",
+	.nargs = 2,
+	.types = {INT4OID, UUIDOID},
+	.custom = true
+};
+
 static ProvconnStatement newest_digest = {
 	.sql = "SELECT pg_catalog.jsonb_build_object('format', 1, 'seal_id', s.seal_id, 'sealed_at',"
 	" provconn.utc(s.sealed_at), 'rows', s.row_count, 'heads', s.head_count,"
@@ -237,6 +252,20 @@ provconn_seal_make(bool dont_wait)
 		finish_seal(&making);
 	MemoryContextDelete(making.context);
 	return making.made;
+}
+
+bool
+provconn_seal_is_settled(void)
+{
+	ProvconnUuid yesterday = provconn_uuid7_floor((uint64) provconn_entry_time(GetCurrentTimestamp() - USECS_PER_DAY) / 1000);
+	Datum		values[2];
+	Datum		settled;
+	bool		isnull;
+
+	values[0] = Int32GetDatum(provconn_entry_origin());
+	values[1] = UUIDPGetDatum((const pg_uuid_t *) &yesterday);
+	(void) provconn_store_run(&provconn_seal_table, &settled_state, values, NULL, 1, &settled, &isnull);
+	return !isnull && DatumGetBool(settled);
 }
 
 bool

@@ -37,6 +37,13 @@ typedef struct ProvconnSeal
  */
 extern int	provconn_seal_make(bool dont_wait);
 
+/*
+ * Whether the tables are in use rather than being restored: all triggers are
+ * there, which a restore makes last, no import is fresh, and this database has
+ * been sealed or written to.
+ */
+extern bool provconn_seal_is_settled(void);
+
 /* The digest of the newest seal as JSON; false where there is none. */
 extern bool provconn_seal_digest(StringInfo json);
 
