@@ -22,8 +22,8 @@ OBJS = \
 
 # The install script is these pieces, in this order.
 SQL_PIECES = $(addprefix src/install/, \
-	check.sql types.sql tables.sql functions.sql triggers.sql views.sql doctor.sql \
-	verify.sql grants.sql \
+	check.sql types.sql tables.sql functions.sql triggers.sql views.sql \
+	verify.sql doctor.sql grants.sql \
 	comments.sql)
 EXTENSION_SQL = provconn--$(EXTVERSION).sql
 DATA_built = $(EXTENSION_SQL)

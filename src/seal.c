@@ -19,6 +19,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
@@ -201,6 +202,7 @@ typedef struct Proof
 } Proof;
 
 static void require_publisher(void);
+static bool is_subscriber(char **subscription_name);
 static bool add_row(HeapTuple tuple, TupleDesc tupdesc, void *arg);
 static void finish_seal(Making *making);
 static int	keep_last(Head *heads, int count);
@@ -252,6 +254,15 @@ provconn_seal_make(bool dont_wait)
 		finish_seal(&making);
 	MemoryContextDelete(making.context);
 	return making.made;
+}
+
+bool
+provconn_seal_is_possible(void)
+{
+	char	   *name;
+
+	return !RecoveryInProgress() && !XactReadOnly && !IsolationUsesXactSnapshot() &&
+		!is_subscriber(&name);
 }
 
 bool
@@ -354,11 +365,22 @@ provconn_seal_is_authentic(int32 key_id, const unsigned char hash[PROVCONN_DIGES
 static void
 require_publisher(void)
 {
+	char	   *name;
+
+	if (is_subscriber(&name))
+		provconn_fault_raise(PROVCONN_FAULT_SUBSCRIBER, name);
+}
+
+static bool
+is_subscriber(char **subscription_name)
+{
 	Datum		name;
 	bool		isnull;
 
-	if (provconn_store_run(&provconn_seal_table, &subscription, NULL, NULL, 1, &name, &isnull) > 0)
-		provconn_fault_raise(PROVCONN_FAULT_SUBSCRIBER, NameStr(*DatumGetName(name)));
+	if (provconn_store_run(&provconn_seal_table, &subscription, NULL, NULL, 1, &name, &isnull) == 0)
+		return false;
+	*subscription_name = NameStr(*DatumGetName(name));
+	return true;
 }
 
 static bool

@@ -37,6 +37,9 @@ typedef struct ProvconnSeal
  */
 extern int	provconn_seal_make(bool dont_wait);
 
+/* Whether this session can seal at all: not on a standby or subscriber, say. */
+extern bool provconn_seal_is_possible(void);
+
 /*
  * Whether the tables are in use rather than being restored: all triggers are
  * there, which a restore makes last, no import is fresh, and this database has
