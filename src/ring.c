@@ -19,6 +19,7 @@
 #include "storage/proc.h"
 #include "storage/shmem.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 #include "utils/varlena.h"
 
 #include "compat.h"
@@ -213,6 +214,29 @@ provconn_ring_is_empty(int at)
 	empty = ring->read == ring->written;
 	LWLockRelease(&ring->lock->lock);
 	return empty;
+}
+
+bool
+provconn_ring_wait(int at, int seconds)
+{
+	Ring	   *ring = &shared->rings[at];
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), seconds * 1000L);
+	uint64		written;
+	uint64		position;
+
+	LWLockAcquire(&ring->lock->lock, LW_SHARED);
+	written = ring->written;
+	position = ring->read;
+	LWLockRelease(&ring->lock->lock);
+	while (position < written && GetCurrentTimestamp() < until)
+	{
+		CHECK_FOR_INTERRUPTS();
+		pg_usleep(10000L);
+		LWLockAcquire(&ring->lock->lock, LW_SHARED);
+		position = ring->read;
+		LWLockRelease(&ring->lock->lock);
+	}
+	return position >= written;
 }
 
 bool

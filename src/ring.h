@@ -44,6 +44,9 @@ extern size_t provconn_ring_peek(int ring, char *buffer, size_t size);
 extern void provconn_ring_release(int ring, size_t bytes);
 extern bool provconn_ring_is_empty(int ring);
 
+/* Waits, for seconds at most, until what is in it now was read; false where it was not. */
+extern bool provconn_ring_wait(int ring, int seconds);
+
 /* Says who reads, and where from: a worker comes to its database, and leaves. */
 extern bool provconn_ring_attach_worker(int ring, Oid database);
 extern void provconn_ring_detach_worker(int ring);
