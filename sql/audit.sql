@@ -164,7 +164,7 @@ INSERT INTO tampering (statement) VALUES
 	('UPDATE provconn.audit SET shard_key = 1, audit_id = ''00000000-0000-7001-8000-000000000000'''),
 	('INSERT INTO PART SELECT * FROM PART LIMIT 1 ON CONFLICT (shard_key, audit_id) DO UPDATE SET reason = ''x'''),
 	('MERGE INTO provconn.audit AS a USING (SELECT 1) AS s ON true WHEN MATCHED THEN DELETE');
-SELECT statement, t.message(replace(statement, 'PART', :'part')) FROM tampering ORDER BY n;
+SELECT statement, replace(t.message(replace(statement, 'PART', :'part')), split_part(:'part', '.', 2), 'PART') AS message FROM tampering ORDER BY n;
 SET session_replication_role = replica;
 SELECT statement, t.code(replace(statement, 'PART', :'part')) FROM tampering ORDER BY n;
 RESET session_replication_role;

@@ -140,7 +140,7 @@ BEGIN;
 SET LOCAL row_security = off;
 SELECT pg_temp.made(t.u('made'), t.u('made'), t.p('schwab'), 'expired') AS insert, t.message('DELETE FROM provconn.connection') AS delete;
 SELECT count(*) AS audits FROM provconn.audit \gset
-ALTER TABLE provconn.connection ALTER audit_id DROP NOT NULL, ALTER audit_at DROP NOT NULL, ALTER audit_seq DROP NOT NULL;
+ALTER TABLE provconn.connection ALTER audit_id DROP NOT NULL, ALTER audit_at DROP NOT NULL, ALTER audit_seq DROP NOT NULL, ALTER audit_hash DROP NOT NULL;
 COPY provconn.connection (shard_key, connection_id, user_id, provider_id, status, version, created_at, updated_at) FROM :'file';
 SELECT status, audit_id, audit_seq FROM provconn.connection WHERE user_id = t.u('copied');
 SELECT count(*) - :audits AS audited FROM provconn.audit;

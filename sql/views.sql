@@ -47,7 +47,7 @@ SELECT t.active(t.u('views'), 'IRA', 's', '2031-01-01 00:00+00') AS id \gset
 UPDATE provconn.connection SET last_sync_at = '2026-01-01 00:00+00', metadata = '{"a": 1}', failure_count = 2, last_failure = 'timeout',
        next_attempt_at = '2026-01-02 00:00+00', lease = t.u('lease'), leased_by = 'worker 1', leased_until = '2026-01-03 00:00+00' WHERE connection_id = :'id';
 SELECT to_jsonb(v) - ARRAY['is_connected', 'needs_reauthentication', 'is_credentials_expired', 'is_expiring_soon', 'can_sync', 'time_until_expiry', 'supports_refresh', 'provider_slug']
-     = to_jsonb(c) - ARRAY['shard_key', 'lease', 'failing_since', 'held_until', 'due_at', 'audit_id', 'audit_at', 'audit_seq', 'credential'] AS same, provider_slug
+     = to_jsonb(c) - ARRAY['shard_key', 'lease', 'failing_since', 'held_until', 'due_at', 'audit_id', 'audit_at', 'audit_seq', 'audit_hash', 'credential'] AS same, provider_slug
 FROM provconn_connections AS v JOIN provconn.connection AS c USING (connection_id) WHERE connection_id = :'id';
 -- no secret and no ciphertext
 SELECT count(*) AS such_columns FROM information_schema.columns WHERE table_name LIKE 'provconn\_%' AND (data_type = 'bytea' OR udt_name = 'provconn_secret' OR column_name ~ 'secret|^credential$|wrapped|salt|^lease$');

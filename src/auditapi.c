@@ -50,21 +50,52 @@ PG_FUNCTION_INFO_V1(provconn_audit_seal_is_authentic);
 #define FINDING_COLUMNS 7
 #define EVENT_COLUMNS 16
 
-#define FINDINGS(function, ...) \
-	{.sql = "SELECT * FROM provconn." function, __VA_ARGS__}
+#define FINDINGS "SELECT * FROM provconn."
 
-static ProvconnStatement verify_triggers = FINDINGS("verify_triggers()", .custom = true);
-static ProvconnStatement verify_seals =
-FINDINGS("verify_seals($1)", .custom = true,.nargs = 1,.types = {BOOLOID});
-static ProvconnStatement verify_digest =
-FINDINGS("verify_digest($1)", .custom = true,.nargs = 1,.types = {JSONBOID});
-static ProvconnStatement verify_rows =
-FINDINGS("verify_rows($1, $2)", .custom = true,.nargs = 2,.types = {UUIDOID, UUIDOID});
-static ProvconnStatement verify_erasures =
-FINDINGS("verify_erasures($1, $2)", .custom = true,.nargs = 2,.types = {UUIDOID, UUIDOID});
-static ProvconnStatement verify_chains =
-FINDINGS("verify_chains($1, $2)", .custom = true,.nargs = 2,.types = {UUIDOID, UUIDOID});
-static ProvconnStatement verify_imports = FINDINGS("verify_imports()", .custom = true);
+static ProvconnStatement verify_triggers = {
+	.sql = FINDINGS "verify_triggers()",
+	.custom = true
+};
+
+static ProvconnStatement verify_seals = {
+	.sql = FINDINGS "verify_seals($1)",
+	.nargs = 1,
+	.types = {BOOLOID},
+	.custom = true
+};
+
+static ProvconnStatement verify_digest = {
+	.sql = FINDINGS "verify_digest($1)",
+	.nargs = 1,
+	.types = {JSONBOID},
+	.custom = true
+};
+
+static ProvconnStatement verify_rows = {
+	.sql = FINDINGS "verify_rows($1, $2)",
+	.nargs = 2,
+	.types = {UUIDOID, UUIDOID},
+	.custom = true
+};
+
+static ProvconnStatement verify_erasures = {
+	.sql = FINDINGS "verify_erasures($1, $2)",
+	.nargs = 2,
+	.types = {UUIDOID, UUIDOID},
+	.custom = true
+};
+
+static ProvconnStatement verify_chains = {
+	.sql = FINDINGS "verify_chains($1, $2)",
+	.nargs = 2,
+	.types = {UUIDOID, UUIDOID},
+	.custom = true
+};
+
+static ProvconnStatement verify_imports = {
+	.sql = FINDINGS "verify_imports()",
+	.custom = true
+};
 
 static ProvconnStatement events_after = {
 	.sql = "SELECT * FROM provconn.events_after($1, $2, $3)",

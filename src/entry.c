@@ -191,6 +191,9 @@ provconn_entry_time(TimestampTz time)
 static void
 append_value(StringInfo fields, int column, Datum value)
 {
+	struct varlena *bytes;
+	const char *text;
+
 	switch (columns[column].type)
 	{
 		case INT4OID:
@@ -209,31 +212,19 @@ append_value(StringInfo fields, int column, Datum value)
 			provconn_field_bytes(fields, DatumGetUUIDP(value), sizeof(ProvconnUuid));
 			break;
 		case BYTEAOID:
-			{
-				struct varlena *bytes = PG_DETOAST_DATUM_PACKED(value);
-
-				provconn_field_bytes(fields, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
-				break;
-			}
+			bytes = PG_DETOAST_DATUM_PACKED(value);
+			provconn_field_bytes(fields, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+			break;
 		case TEXTOID:
-			{
-				struct varlena *text = PG_DETOAST_DATUM_PACKED(value);
-
-				provconn_field_text(fields, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
-				break;
-			}
+			bytes = PG_DETOAST_DATUM_PACKED(value);
+			provconn_field_text(fields, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+			break;
 		case INETOID:
-			{
-				char	   *address = DatumGetCString(DirectFunctionCall1(inet_out, value));
-
-				provconn_field_bytes(fields, address, strlen(address));
-				break;
-			}
+			text = DatumGetCString(DirectFunctionCall1(inet_out, value));
+			provconn_field_bytes(fields, text, strlen(text));
+			break;
 		default:
-			{
-				const char *status = provconn_status_name(provconn_catalog_status(value));
-
-				provconn_field_bytes(fields, status, strlen(status));
-			}
+			text = provconn_status_name(provconn_catalog_status(value));
+			provconn_field_bytes(fields, text, strlen(text));
 	}
 }

@@ -4,7 +4,8 @@
  * A seal is over the rows that were settled since the seal before: those whose
  * transaction the snapshot of this one shows, and that of the seal before did
  * not.  So a row is sealed once, however long its transaction took, and no
- * transaction holds up the others.  Rows that another database wrote, which a
+ * transaction holds up the others.  What this transaction wrote is left to the
+ * next seal, since more may come.  Rows that another database wrote, which a
  * restore or logical replication brought here, have transaction ids that say
  * nothing: they count as settled, and the first seal here, and the first after
  * an import, looks through the whole audit for what no seal has.
@@ -28,6 +29,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
+#include "utils/xid8.h"
 
 #include "cipher.h"
 #include "compat.h"
@@ -99,8 +101,16 @@ static ProvconnStatement last_seal = {
 	.types = {INT4OID}
 };
 
+/* Not settled is this transaction, too, $1, which its own snapshot does not list. */
 static ProvconnStatement current_snapshot = {
-	.sql = "SELECT pg_catalog.pg_current_snapshot()"
+	.sql = "SELECT pg_catalog.concat(pg_catalog.pg_snapshot_xmin(n.snapshot), ':',"
+	" pg_catalog.pg_snapshot_xmax(n.snapshot), ':',"
+	" (SELECT pg_catalog.string_agg(x.id::pg_catalog.text, ',' ORDER BY x.id)"
+	" FROM (SELECT pg_catalog.pg_snapshot_xip(n.snapshot) AS id UNION ALL"
+	" SELECT $1 WHERE $1 OPERATOR(pg_catalog.<) pg_catalog.pg_snapshot_xmax(n.snapshot)) AS x))::pg_catalog.pg_snapshot"
+	" FROM (SELECT pg_catalog.pg_current_snapshot() AS snapshot) AS n",
+	.nargs = 1,
+	.types = {XID8OID}
 };
 
 static ProvconnStatement subscription = {
@@ -115,8 +125,8 @@ static ProvconnStatement subscription = {
 /* What was settled between two snapshots: $1 is the origin, $2 the older one. */
 static ProvconnStatement new_rows = {
 	.sql = ROWS " WHERE a.transaction_id OPERATOR(pg_catalog.>=) pg_catalog.pg_snapshot_xmin($2)"
-	" AND a.origin OPERATOR(pg_catalog.=) $1 AND " SETTLED("$3") " AND NOT " SETTLED("$2")
-	" ORDER BY a.audit_id",
+	" AND a.origin OPERATOR(pg_catalog.=) $1 AND " SETTLED("$3") " AND NOT "
+	SETTLED("$2") " ORDER BY a.audit_id",
 	.nargs = 3,
 	.types = {INT4OID, PG_SNAPSHOTOID, PG_SNAPSHOTOID},
 	.custom = true
@@ -240,11 +250,14 @@ provconn_seal_make(bool dont_wait)
 			   Min(VARSIZE_ANY_EXHDR(DatumGetPointer(last[2])), PROVCONN_DIGEST_LENGTH));
 	look_through = nulls[0] || DatumGetBool(last[3]);
 
-	(void) provconn_store_run(&provconn_seal_table, &current_snapshot, NULL, NULL, 1,
+	arguments[0] = FullTransactionIdGetDatum(GetTopFullTransactionIdIfAny());
+	(void) provconn_store_run(&provconn_seal_table, &current_snapshot, arguments,
+							  TransactionIdIsValid(GetTopTransactionIdIfAny()) ? NULL : "n", 1,
 							  &making.settled, &isnull);
 	making.seal.settled = OidOutputFunctionCall(F_PG_SNAPSHOT_OUT, making.settled);
 	making.context = AllocSetContextCreate(CurrentMemoryContext, "provconn seal",
 										   ALLOCSET_DEFAULT_SIZES);
+	arguments[0] = Int32GetDatum(provconn_entry_origin());
 	arguments[1] = last[1];
 	arguments[2] = making.settled;
 	provconn_store_query(&provconn_entry_table, look_through ? &unsealed_rows : &new_rows,

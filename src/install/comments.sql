@@ -183,7 +183,7 @@ COMMENT ON FUNCTION provconn.audit_connection()
 COMMENT ON FUNCTION provconn.guard_provider()
     IS 'trigger: a provider is never deleted and keeps its id';
 COMMENT ON FUNCTION provconn.guard_data_key()
-    IS 'forbids UPDATE, DELETE and TRUNCATE of provconn.data_key';
+    IS 'forbids UPDATE, DELETE and TRUNCATE of provconn.data_key and provconn.seal_key';
 COMMENT ON FUNCTION provconn.notice_data_key()
     IS 'trigger: makes all sessions read the data keys anew';
 COMMENT ON TRIGGER provconn_notice ON provconn.data_key IS 'makes all sessions read the data keys anew';
@@ -199,6 +199,17 @@ COMMENT ON TRIGGER provconn_guard ON provconn.provider IS 'forbids DELETE and a 
 COMMENT ON TRIGGER provconn_no_truncate ON provconn.provider IS 'forbids TRUNCATE';
 COMMENT ON TRIGGER provconn_audit_guard ON provconn.audit IS 'forbids UPDATE and DELETE';
 COMMENT ON TRIGGER provconn_audit_no_truncate ON provconn.audit IS 'forbids TRUNCATE; every month has its own';
+COMMENT ON TRIGGER provconn_import ON provconn.connection IS 'a restore leaves a trace in provconn.import';
+COMMENT ON TRIGGER provconn_import ON provconn.audit
+    IS 'a restore leaves a trace in provconn.import, all other INSERT is forbidden; every month has its own';
+COMMENT ON TRIGGER provconn_import ON provconn.seal
+    IS 'a restore leaves a trace in provconn.import, all other INSERT is forbidden';
+COMMENT ON TRIGGER provconn_guard ON provconn.seal IS 'forbids UPDATE and DELETE';
+COMMENT ON TRIGGER provconn_no_truncate ON provconn.seal IS 'forbids TRUNCATE';
+COMMENT ON TRIGGER provconn_guard ON provconn.import IS 'forbids UPDATE and DELETE';
+COMMENT ON TRIGGER provconn_no_truncate ON provconn.import IS 'forbids TRUNCATE';
+COMMENT ON TRIGGER provconn_guard ON provconn.seal_key IS 'forbids UPDATE and DELETE';
+COMMENT ON TRIGGER provconn_no_truncate ON provconn.seal_key IS 'forbids TRUNCATE';
 
 -- Tables
 
@@ -223,7 +234,7 @@ COMMENT ON COLUMN provconn.data_key.retired_at IS 'since when nothing new is sea
 
 COMMENT ON TABLE provconn.connection IS 'connections of users to providers; rows are never deleted';
 COMMENT ON FUNCTION @extschema@.provconn_seal_audit()
-    IS 'seals what was committed to the audit since the last seal; returns the digest of the newest seal, to be kept outside';
+    IS 'seals what was committed to the audit since the last seal; returns the digest of the newest seal';
 COMMENT ON FUNCTION @extschema@.provconn_verify_audit(jsonb, timestamptz, timestamptz)
     IS 'checks the audit against its hashes, seals and the digest of one: a row for each problem';
 COMMENT ON FUNCTION @extschema@.provconn_audit_proof(uuid)

@@ -284,6 +284,7 @@ detached AS (
     WHERE c.relnamespace OPERATOR(pg_catalog.=) 'provconn'::pg_catalog.regnamespace
         AND c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,f,m,v,S}')
       AND NOT EXISTS (SELECT FROM month AS m WHERE m.oid OPERATOR(pg_catalog.=) c.oid)
+      -- provconn_archive_audit() detached it; provconn_attach_audit() takes it back.
       AND NOT EXISTS (SELECT FROM provconn.archive AS r WHERE r.table_name OPERATOR(pg_catalog.=) c.relname)
 ),
 

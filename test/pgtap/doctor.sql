@@ -585,11 +585,17 @@ SELECT cmp_ok(count(*), '>=', :'audited'::bigint, 'audit_months: its rows are ba
 SELECT format('CREATE TABLE provconn.audit_2020_12 (LIKE %s INCLUDING ALL)', :'month') \gexec
 CREATE TRIGGER provconn_audit_no_truncate BEFORE TRUNCATE ON provconn.audit_2020_12
     FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_audit();
-ALTER TABLE provconn.audit_2020_12 ENABLE ALWAYS TRIGGER provconn_audit_no_truncate;
+CREATE TRIGGER provconn_import BEFORE INSERT ON provconn.audit_2020_12
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_import();
+ALTER TABLE provconn.audit_2020_12 ENABLE ALWAYS TRIGGER provconn_audit_no_truncate, ENABLE ALWAYS TRIGGER provconn_import;
 \ir doctor/mend.psql
 SELECT is(pg_get_expr(relpartbound, oid), $$FOR VALUES FROM ('01761b99-4c00-7000-8000-000000000000') TO ('0176bb3e-7000-7000-8000-000000000000')$$,
           'audit_months: with the bounds of December 2020')
 FROM pg_class WHERE oid = 'provconn.audit_2020_12'::regclass;
+SELECT is(provconn_archive_audit('2020-12-24')::text, 'provconn.audit_2020_12', 'audit_months: a month is archived');
+SELECT is(status, 'ok', 'audit_months: which is in order') FROM provconn_doctor() WHERE check_name = 'audit_months';
+SELECT provconn_attach_audit('provconn.audit_2020_12') \g /dev/null
+SELECT is(status, 'ok', 'audit_months: as is its return') FROM provconn_doctor() WHERE check_name = 'audit_months';
 \set name 'tables that are no months'
 \set status critical
 \set detail ': provconn.audit_2099_01 is not attached$'

@@ -107,6 +107,11 @@ INSERT INTO expected VALUES
 ('provconn_retire_key', 'key_id integer', 'void', 'volatile parallel unsafe'),
 ('provconn_rewrap_keys', '', 'integer', 'volatile parallel unsafe'),
 ('provconn_erase_user', 'user_id uuid', 'integer', 'volatile parallel unsafe'),
+('provconn_seal_audit', '', 'jsonb', 'volatile parallel unsafe'),
+('provconn_verify_audit', 'digest jsonb DEFAULT NULL::jsonb, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT severity text, OUT problem text, OUT audit_id uuid, OUT connection_id uuid, OUT seq bigint, OUT seal_id bigint, OUT detail text', 'SETOF record', 'volatile parallel unsafe'),
+('provconn_audit_proof', 'audit_id uuid', 'jsonb', 'volatile parallel unsafe'),
+('provconn_archive_audit', 'month date', 'regclass', 'volatile parallel unsafe'),
+('provconn_attach_audit', 'archive regclass', 'void', 'volatile parallel unsafe'),
 -- inside
 ('provconn.reapply_grants', '', 'void', 'volatile parallel unsafe'),
 ('provconn.guard_connection', '', 'trigger', 'volatile parallel unsafe'),
@@ -115,7 +120,28 @@ INSERT INTO expected VALUES
 ('provconn.notice_data_key', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.guard_provider', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.open_provider', '', 'trigger', 'volatile parallel unsafe'),
-('provconn.guard_audit', '', 'trigger', 'volatile parallel unsafe');
+('provconn.guard_audit', '', 'trigger', 'volatile parallel unsafe'),
+('provconn.guard_seal', '', 'trigger', 'volatile parallel unsafe'),
+('provconn.guard_import', '', 'trigger', 'volatile parallel unsafe'),
+('provconn.origin', '', 'integer', 'stable parallel safe'),
+('provconn.entry_hash', 'previous_hash bytea, audit_id uuid, occurred_at timestamp with time zone, connection_id uuid, seq bigint, provider_id uuid, provider_slug text, action text, outcome text, old_status provconn_status, new_status provconn_status, error_code text, version integer, session_role text, caller_role text, origin integer, transaction_id xid8, attempt_id xid8, personal_hash bytea', 'bytea', 'stable parallel safe'),
+('provconn.personal_hash', 'salt bytea, user_id uuid, owner_id uuid, reason text, application_name text, client_address inet', 'bytea', 'stable parallel safe'),
+('provconn.seal_leaves', 'leaves bytea, OUT leaf_index integer, OUT audit_id uuid, OUT entry_hash bytea', 'SETOF record', 'immutable strict parallel safe'),
+('provconn.seal_root', 'leaves bytea, heads bytea', 'bytea', 'immutable strict parallel safe'),
+('provconn.seal_hash', 'previous_hash bytea, seal_id bigint, sealed_at timestamp with time zone, origin integer, row_count integer, head_count integer, first_id uuid, last_id uuid, settled pg_snapshot, root bytea', 'bytea', 'immutable parallel safe'),
+('provconn.seal_is_authentic', 'key_id integer, seal_hash bytea, mac bytea', 'boolean', 'volatile strict parallel unsafe'),
+('provconn.utc', 'moment timestamp with time zone', 'text', 'stable strict parallel safe'),
+('provconn.hex', 'bytes bytea', 'text', 'immutable strict parallel safe'),
+('provconn.entry_json', 'entry provconn.audit', 'jsonb', 'stable parallel safe'),
+('provconn.seal_json', 'seal provconn.seal', 'jsonb', 'stable parallel safe'),
+('provconn.is_archived', 'id uuid', 'boolean', 'stable strict parallel safe'),
+('provconn.verify_rows', 'from_id uuid, to_id uuid', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
+('provconn.verify_erasures', 'from_id uuid, to_id uuid', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
+('provconn.verify_chains', 'from_id uuid, to_id uuid', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
+('provconn.verify_seals', 'has_key boolean', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
+('provconn.verify_digest', 'digest jsonb', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
+('provconn.verify_triggers', '', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
+('provconn.verify_imports', '', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe');
 
 CREATE TEMP VIEW actual AS
 SELECT CASE WHEN p.pronamespace = 'provconn'::regnamespace THEN 'provconn.' ELSE '' END || p.proname
@@ -146,10 +172,15 @@ FROM expected AS e LEFT JOIN actual AS f USING (function);
 SELECT is_empty('SELECT function FROM actual WHERE prosecdef', 'no function is SECURITY DEFINER');
 SELECT is_empty('SELECT function, proconfig FROM actual WHERE proconfig IS NOT NULL', 'no function sets a setting');
 SELECT is_empty('SELECT function FROM actual WHERE proleakproof', 'no function claims to be leakproof');
-SELECT is_empty($$SELECT function, lanname FROM actual WHERE lanname <> 'c'$$, 'every function is in C');
-SELECT is_empty('SELECT prosrc, array_agg(function) FROM actual GROUP BY prosrc HAVING count(*) > 1',
+-- What verifies the audit is SQL, over functions in C that compute the hashes.
+SELECT set_eq($$SELECT function FROM actual WHERE lanname <> 'c'$$,
+    ARRAY['provconn.utc', 'provconn.hex', 'provconn.entry_json', 'provconn.seal_json', 'provconn.is_archived',
+          'provconn.verify_rows', 'provconn.verify_erasures', 'provconn.verify_chains', 'provconn.verify_seals',
+          'provconn.verify_digest', 'provconn.verify_triggers', 'provconn.verify_imports'], 'every function but these is in C');
+SELECT is_empty($$SELECT function, lanname FROM actual WHERE lanname NOT IN ('c', 'sql')$$, 'and these are in SQL');
+SELECT is_empty($$SELECT prosrc, array_agg(function) FROM actual WHERE lanname = 'c' GROUP BY prosrc HAVING count(*) > 1$$,
                 'no two functions share a C symbol');
-SELECT is_empty($$SELECT function, prosrc FROM actual WHERE prosrc NOT LIKE 'provconn\_%'$$,
+SELECT is_empty($$SELECT function, prosrc FROM actual WHERE lanname = 'c' AND prosrc NOT LIKE 'provconn\_%'$$,
                 'every C symbol has the prefix provconn_');
 
 -- Calls as they are published, by name, find their function: EXPLAIN resolves and runs nothing.
@@ -169,7 +200,10 @@ FROM unnest(ARRAY[
     'provconn_release(connection_id => NULL, lease => NULL)',
     'provconn_expire_overdue()', 'provconn_expire_overdue(grace => ''1 hour'', max_connections => 1)',
     'provconn_reset_provider(provider_id => NULL)', 'provconn_rotate_key()', 'provconn_rewrap_keys()',
-    'provconn_retire_key(key_id => NULL)', 'provconn_erase_user(user_id => NULL)', 'provconn_doctor()']) AS call;
+    'provconn_retire_key(key_id => NULL)', 'provconn_erase_user(user_id => NULL)', 'provconn_doctor()',
+    'provconn_seal_audit()', 'provconn_verify_audit()', 'provconn_audit_proof(audit_id => NULL)',
+    'provconn_verify_audit(digest => NULL, from_time => ''-infinity'', to_time => ''infinity'')',
+    'provconn_archive_audit(month => NULL)', 'provconn_attach_audit(archive => NULL)']) AS call;
 
 -- A bind value must show as [redacted] in the log, so what may be secret is a provconn_secret.
 SELECT is_empty($$ SELECT function, arguments FROM expected

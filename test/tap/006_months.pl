@@ -82,15 +82,16 @@ for my $month (@expected)
 	my $table = "'provconn.audit_$month'::regclass";
 
 	is($admin->value("SELECT string_agg(tgname || ' ' || tgenabled::text, ', ' ORDER BY tgname) FROM pg_trigger WHERE tgrelid = $table"),
-		'provconn_audit_guard A, provconn_audit_no_truncate A', "$month has its triggers, enabled always");
+		'provconn_audit_guard A, provconn_audit_no_truncate A, provconn_import A', "$month has its triggers, enabled always");
 	is($admin->value("SELECT string_agg(regexp_replace(pg_get_indexdef(indexrelid), '.* USING ', '') || ' ' || indisprimary, ', ' ORDER BY indisprimary) FROM pg_index WHERE indrelid = $table"),
-		'btree (connection_id, audit_id) false, btree (user_id) WHERE (owner_id IS NOT NULL) false, btree (shard_key, audit_id) true', "$month has its indexes");
+		q(btree (connection_id, audit_id) false, btree (user_id) WHERE (owner_id IS NOT NULL) false, brin (transaction_id provconn.xid8_minmax_ops) WITH (pages_per_range='16') false, btree (shard_key, audit_id) true), "$month has its indexes");
 	is($admin->value("SELECT relowner = (SELECT relowner FROM pg_class WHERE oid = 'provconn.audit'::regclass) FROM pg_class WHERE oid = $table"),
 		't', "$month has the owner of its parent");
 	is($admin->value("SELECT has_table_privilege('app', $table, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')"),
 		'f', "$month gives no right that default privileges would");
 	is($admin->value("SELECT count(*) FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = $table AND deptype = 'e'"),
 		'0', "$month is no member of the extension, so that pg_dump keeps it");
+	is($admin->query("INSERT INTO provconn.audit_$month DEFAULT VALUES")->{error}{C}, 'PV110', "INSERT INTO provconn.audit_$month");
 	for my $sql ("UPDATE provconn.audit_$month SET reason = NULL", "DELETE FROM provconn.audit_$month", "TRUNCATE provconn.audit_$month")
 	{
 		# a month without rows has nothing for a row trigger to refuse
@@ -151,14 +152,7 @@ is($admin->value('SELECT count(*) FROM provconn."audit of now"'), $rows + 4, 'an
 $admin->must("ALTER TABLE provconn.\"audit of now\" RENAME TO audit_$this_month");
 
 # As a dump restored months later has it: old months and their rows, none of now.
-my $january = '016f5e66-e800-7000-8000-000000000000';
-my $february = '016ffe0c-2400-7000-8000-000000000000';
-$admin->must($_)
-  for (
-	'CREATE TABLE provconn.audit_2020_01 (LIKE provconn.audit INCLUDING ALL, CONSTRAINT audit_2020_01_pkey PRIMARY KEY (shard_key, audit_id))',
-	"ALTER TABLE provconn.audit ATTACH PARTITION provconn.audit_2020_01 FOR VALUES FROM ('$january') TO ('$february')",
-	"INSERT INTO provconn.audit (shard_key, audit_id, occurred_at, action, outcome, personal_hash)"
-	  . " VALUES (0, '016f6000-0000-7000-8000-000000000001', '2020-01-01 12:00+00', 'connect', 'refused', '')");
+ProvconnNode::make_old_month($admin);
 drop_months(@expected);
 is(months(), '2020_01', 'a month of long ago is left');
 goes_through('months later', '2020_01', @expected);
@@ -187,6 +181,7 @@ is(months(), join(' ', '2020_01', @expected), 'having made the months itself');
 # A statement that has the audit open cannot have its months made below it; one
 # that reads its partitions can.
 drop_months(@expected);
+$admin->must('ALTER TABLE provconn.audit DISABLE TRIGGER provconn_import');
 my $open = "INSERT INTO provconn.audit SELECT a.* FROM provconn.audit AS a,"
   . " provconn_initiate($user, $provider, 'acme') AS i WHERE i.status IS NULL";
 $error = $admin->query($open)->{error} || {};
@@ -198,6 +193,7 @@ is($admin->query("SELECT count(*) FROM provconn_initiate($user, $provider, 'acme
 	undef, 'one that reads it goes through');
 is(months(), join(' ', '2020_01', @expected), 'and has made the months');
 is($admin->query($open)->{error}, undef, 'so that the first one does, too');
+$admin->must('ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_import');
 
 # A default partition takes what comes.
 drop_months(@expected);

@@ -1,5 +1,5 @@
 # A dump, in each of its formats, restores into a new database without a word, and
-# what comes out is what went in: rows, months, triggers, rights, secrets.
+# what comes out is what went in: rows, months, triggers, rights, secrets, seals.
 
 use strict;
 use warnings;
@@ -18,7 +18,7 @@ my $other = q('00000000-0000-4000-8000-0000000000bb');
 my $user  = q('00000000-0000-4000-8000-000000000001');
 my $erased = q('00000000-0000-4000-8000-000000000002');
 my $key   = q('00000000-0000-4000-8000-00000000000e');
-my @tables = qw(provider data_key connection idempotency audit role_grant capability);
+my @tables = qw(provider data_key connection idempotency audit seal seal_key archive role_grant capability);
 my %formats = (
 	plain     => { dump => ['-Fp'], restore => undef },
 	custom    => { dump => ['-Fc'], restore => [] },
@@ -54,20 +54,19 @@ sub make_source
 	$session->must("SELECT provconn_connect(provconn_connect_command($user, $other, 'other', provconn_credentials('\\x00ff80'::bytea, 'custom', 'infinity')), $key)");
 	$session->must("SELECT provconn_connect(provconn_connect_command($user, $acme, 'acme', provconn_token_response('{\"access_token\": \"a\", \"refresh_token\": \"r\", \"expires_in\": 60}'), 'token'))");
 	$session->must(refresh_sql('token', '{"access_token":"b"}'));
+	$session->must('SELECT provconn_seal_audit()');
 	$session->must(refresh_sql('pending', 'refused'));
 	$session->must(q(SELECT provconn_disconnect(provconn_disconnect_command(user_id, connection_id)) FROM provconn_connections WHERE alias = 'second'));
 	$session->must(q(UPDATE provconn.connection SET metadata = '{"by": "dba"}' WHERE alias = 'first'));
 	$session->must(q(SELECT provconn_reveal(user_id, connection_id, 'audit''s "purpose"') FROM provconn_connections));
 	$session->must("SELECT provconn_set_provider_active($other, false)");
-	$session->must($_)
-	  for (
-		'CREATE TABLE provconn.audit_2020_01 (LIKE provconn.audit INCLUDING ALL, CONSTRAINT audit_2020_01_pkey PRIMARY KEY (shard_key, audit_id))',
-		q(ALTER TABLE provconn.audit ATTACH PARTITION provconn.audit_2020_01 FOR VALUES FROM ('016f5e66-e800-7000-8000-000000000000') TO ('016ffe0c-2400-7000-8000-000000000000')),
-		q(INSERT INTO provconn.audit (shard_key, audit_id, occurred_at, action, outcome, personal_hash)
-		  VALUES (0, '016f6000-0000-7000-8000-000000000001', '2020-01-01 12:00+00', 'connect', 'refused', '')));
+	ProvconnNode::make_old_month($session);
+	my $digest = $session->value('SELECT provconn_seal_audit()');
+	# and some rows that no seal has
+	$session->must("SELECT provconn_initiate($user, $acme, 'acme', 'not sealed')");
 	$session->close;
 	$second->close;
-	return;
+	return $digest;
 }
 
 sub connect_sql
@@ -123,6 +122,17 @@ sub is_same
 	return;
 }
 
+# What there is to say of the audit: problems, and what came in past the guards.
+sub verify
+{
+	my ($name, $schema, $digest, $severity) = @_;
+
+	return $node->safe_psql($name, "SET search_path = $schema; SELECT * FROM (SELECT problem, CASE problem"
+		  . q( WHEN 'restored' THEN replace(substring(detail FROM '^rows into provconn\.\w+'), 'rows into provconn.', '')
+			WHEN 'foreign' THEN substring(detail FROM '^\d+ rows of another database') ELSE detail END AS what)
+		  . " FROM provconn_verify_audit('$digest') WHERE severity = '$severity') AS f ORDER BY problem COLLATE \"C\", what COLLATE \"C\"");
+}
+
 # Secrets by alias; revealing leaves traces, so this comes after the comparison.
 sub secrets
 {
@@ -137,11 +147,16 @@ for my $schema (sort keys %hold)
 {
 	my $source = $hold{$schema};
 
-	make_source($source, $schema);
+	my $digest = make_source($source, $schema);
 	my $secrets_of_source = secrets($source, $schema);
 	my $expected = contents($source);
 	cmp_ok($node->safe_psql($source, 'SELECT count(*) FROM provconn.audit'), '>', 25, "$source has an audit");
 	is($node->safe_psql($source, 'SELECT count(*) FROM provconn.data_key'), '2', "$source has two data keys");
+	is($node->safe_psql($source, 'SELECT count(*) FROM provconn.seal'), '2', "$source has two seals");
+	is(verify($source, $schema, $digest, $_), '', "$source: its audit verifies, with no $_") for ('problem', 'notice');
+	my $rows = $node->safe_psql($source, 'SELECT count(*) FROM provconn.audit');
+	# a month gets its rows before its triggers
+	my $imported = "restored|connection\nrestored|seal";
 
 	for my $format (sort keys %formats)
 	{
@@ -163,6 +178,9 @@ for my $schema (sort keys %hold)
 
 		my $got = contents($target);
 		is_same($got->{$_}, $expected->{$_}, "$name: $_") for sort keys %$expected;
+		is(verify($target, $schema, $digest, 'problem'), '', "$name: the audit verifies, by the digest of the original");
+		is(verify($target, $schema, $digest, 'notice'), "foreign|$rows rows of another database\n$imported",
+			"$name: and is known to be restored");
 
 		# It lives on.
 		is(secrets($target, $schema), $secrets_of_source, "$name: the secrets open");
@@ -184,6 +202,21 @@ for my $schema (sort keys %hold)
 				  . q( AND connection_id = (SELECT connection_id FROM provconn_audit_log WHERE action = 'direct'))),
 			'connect 1, direct 2, refresh 3', "$name: the audit goes on where it was");
 		$watcher->close;
+		for my $round (1, 2)
+		{
+			my $mine = $node->safe_psql($target, "SET search_path = $schema; SELECT provconn_seal_audit()");
+
+			is(verify($target, $schema, $_, 'problem'), '', "$name: sealed $round, it verifies by both digests") for ($digest, $mine);
+			is($node->safe_psql($target, q(SELECT count(*), count(DISTINCT l.audit_id) FROM provconn.audit AS a
+				FULL JOIN (SELECT l.audit_id FROM provconn.seal AS s, provconn.seal_leaves(s.leaves) AS l) AS l USING (audit_id))),
+				$node->safe_psql($target, 'SELECT count(*), count(*) FROM provconn.audit'), "$name: sealed $round, each row is in one seal");
+			is($node->safe_psql($target, 'SELECT max(seal_id) FROM provconn.seal'), 2 + $round, "$name: sealed $round, there is one more");
+			my $once_more = ProvconnNode::session($node, dbname => $target, user => 'app');
+			$once_more->must("SET search_path = $schema, public");
+			$once_more->must("SELECT provconn_initiate($user, $acme, 'acme', 'after seal $round')");
+			$once_more->close;
+			is(verify($target, $schema, $digest, 'problem'), '', "$name: sealed $round, it verifies after another command");
+		}
 		for my $table ($node->safe_psql($target, q(SELECT string_agg(inhrelid::regclass::text, ' ') FROM pg_inherits WHERE inhparent = 'provconn.audit'::regclass
 			AND inhrelid <> 'provconn.audit_2020_01'::regclass)) =~ /\S+/g)
 		{
@@ -191,12 +224,16 @@ for my $schema (sort keys %hold)
 			like($err, qr/PV110/, "$name: TRUNCATE $table");
 		}
 
-		# And a dump of it, before it lived on, would have been the same.
+		# And a dump of it, before it lived on, would have been the same, but for the trace.
 		next if $how->{restore};
 		$node->safe_psql('postgres', "CREATE DATABASE ${target}_again");
 		$node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr("${target}_again"), '-f', $dump ], "$name: restored again");
 		$node->command_ok([ 'pg_dump', '-f', "$dump.again", $node->connstr("${target}_again") ], "$name: dumped again");
-		my ($first, $again) = map { join("\n", grep { !/^\\(un)?restrict / } split(/\n/, slurp_file($_))) } ($dump, "$dump.again");
+		my ($first, $again) = map {
+			my $text = slurp_file($_);
+			$text =~ s/^(COPY provconn\.import .*?\n).*?(?=^\\\.$)/$1/ms or die "$_ has no imports";
+			join("\n", grep { !/^\\(un)?restrict / } split(/\n/, $text))
+		} ($dump, "$dump.again");
 		ok($first eq $again, "$name: a dump of the copy is the dump of the original");
 	}
 }
@@ -210,13 +247,16 @@ $rotated->must($_)
 	'SELECT provconn_rotate_key()', 'CALL provconn_reencrypt()',
 	'SELECT provconn_retire_key(key_id) FROM provconn_keys ORDER BY key_id LIMIT 2',
 	"SELECT provconn_erase_user($erased)", 'SELECT provconn_rotate_key()');
+my $rotated_digest = $rotated->value('SELECT provconn_seal_audit()');
 $rotated->close;
+is(verify('rotated', 'public', $rotated_digest, 'problem'), '', 'rotated: the audit verifies');
 my $rotated_contents = contents('rotated');
 $node->command_ok([ 'pg_dump', '-f', "$directory/rotated", $node->connstr('rotated') ], 'rotated: dumped');
 $node->safe_psql('postgres', 'CREATE DATABASE rotated_copy');
 $node->command_ok([ 'psql', '-X', '-q', '-v', 'ON_ERROR_STOP=1', '-d', $node->connstr('rotated_copy'), '-f', "$directory/rotated" ], 'rotated: restored');
 my $rotated_copy = contents('rotated_copy');
 is_same($rotated_copy->{$_}, $rotated_contents->{$_}, "rotated: $_") for sort keys %$rotated_contents;
+is(verify('rotated_copy', 'public', $rotated_digest, 'problem'), '', 'rotated: so does the copy');
 is($node->safe_psql('rotated_copy', q(SELECT string_agg(concat_ws(' ', state, octet_length(wrapped)), ', ' ORDER BY key_id)
 		FROM provconn_keys JOIN provconn.data_key USING (key_id))),
 	'retired 0, retired 0, old 117, current 117', 'rotated: what was retired is gone for good');
@@ -232,11 +272,7 @@ $node->safe_psql('postgres', 'CREATE DATABASE late TEMPLATE source');
 my $late = ProvconnNode::session($node, dbname => 'late');
 $late->must("DROP TABLE $_")
   for ($late->value(q(SELECT string_agg(inhrelid::regclass::text, ' ') FROM pg_inherits WHERE inhparent = 'provconn.audit'::regclass)) =~ /\S+/g);
-$late->must($_)
-  for (
-	q(CREATE TABLE provconn.audit_2020_01 PARTITION OF provconn.audit FOR VALUES FROM ('016f5e66-e800-7000-8000-000000000000') TO ('016ffe0c-2400-7000-8000-000000000000')),
-	q(INSERT INTO provconn.audit (shard_key, audit_id, occurred_at, action, outcome, personal_hash)
-	  VALUES (0, '016f6000-0000-7000-8000-000000000001', '2020-01-01 12:00+00', 'connect', 'refused', '')));
+ProvconnNode::make_old_month($late);
 $late->close;
 $node->command_ok([ 'pg_dump', '-f', "$directory/late", $node->connstr('late') ], 'late: dumped');
 $node->safe_psql('postgres', 'CREATE DATABASE later');
@@ -266,10 +302,10 @@ sub row_text
 	return ($id, join("\t",
 			$node->safe_psql('source', "SELECT provconn_shard($user)"),
 			$id, map({ tr/'//dr } $user, $acme), $status || 'pending', 0, '2020-01-01', '2020-01-01',
-			'00000000-0000-7000-8000-000000000000', '2020-01-01', 77));
+			'00000000-0000-7000-8000-000000000000', '2020-01-01', 77, 'no hash'));
 }
 
-my $columns = '(shard_key, connection_id, user_id, provider_id, status, version, created_at, updated_at, audit_id, audit_at, audit_seq)';
+my $columns = '(shard_key, connection_id, user_id, provider_id, status, version, created_at, updated_at, audit_id, audit_at, audit_seq, audit_hash)';
 
 # What the audit says of a connection, and the number that its row carries.
 sub on_record
@@ -300,10 +336,22 @@ sub copy_in
 	return ($id, run_as($role, "$settings;\nCOPY provconn.connection $columns FROM STDIN;\n$text\n\\.\n"));
 }
 
+# How often rows came in past the guards.
+sub imports
+{
+	return $node->safe_psql('source', q(SELECT string_agg(DISTINCT table_name, ' '), count(*) FROM provconn.import));
+}
+
 my $superuser = $node->safe_psql('source', 'SELECT current_user');
 
+is(imports(), '|0', 'nothing came in past the guards');
 my ($id, $outcome) = copy_in(undef, 'SET row_security = off');
 is("$outcome: " . on_record($id), 'ok: nothing|77', 'the rule: a superuser\'s COPY with row_security off');
+is(imports(), 'connection|1', 'leaves its trace');
+is($node->safe_psql('source', q(SELECT problem, substring(detail FROM 'rows into .* at '), split_part(detail, ', ', 2) FROM provconn_verify_audit() WHERE severity = 'notice')),
+	'restored|rows into provconn.connection at |by role ' . $superuser, 'which is told');
+is($node->safe_psql('source', qq(SELECT problem, detail FROM provconn_verify_audit() WHERE severity = 'problem' AND connection_id = '$id')),
+	'truncated|no row of this connection is left', 'as is that there is no audit of what came in');
 ($id, $outcome) = copy_in(undef, 'SET row_security = on');
 is("$outcome: " . on_record($id), "ok: direct $superuser 1|1", 'with row_security on it is audited');
 ($id, $outcome) = copy_in(undef, 'SET row_security = on', 'active');
@@ -336,6 +384,7 @@ $node->safe_psql('source', 'CREATE ROLE boss SUPERUSER; GRANT boss TO clerk');
 is("$outcome: " . on_record($id), 'ok: direct boss 1|1', 'an ordinary role that puts on a superuser is audited');
 ($id, $outcome) = copy_in(undef, 'SET row_security = off; SET ROLE clerk');
 is("$outcome: " . on_record($id), 'ok: nothing|77', 'the rule holds for pg_restore --role');
+is(imports(), 'connection|2', 'and leaves a trace, as only those do that were not audited');
 
 # Everything else that a superuser may do with row_security off.
 for my $settings ('SET row_security = off', 'SET session_replication_role = replica', 'SET row_security = off; SET session_replication_role = replica')
@@ -350,6 +399,26 @@ for my $settings ('SET row_security = off', 'SET session_replication_role = repl
 	is(run_as(undef, "$settings; UPDATE provconn.connection SET status = 'pending' WHERE connection_id = '$new'"), 'PV108', 'and guarded');
 	is(run_as(undef, "$settings; DELETE FROM provconn.audit"), 'PV110', 'the audit keeps its rows');
 	is(run_as(undef, "$settings; TRUNCATE provconn.audit"), 'PV110', 'whatever is tried');
+	is(run_as(undef, "$settings; $_"), 'PV110', $_)
+	  for ('INSERT INTO provconn.audit SELECT * FROM provconn.audit', 'INSERT INTO provconn.seal SELECT * FROM provconn.seal',
+		'INSERT INTO provconn.audit_2020_01 SELECT * FROM provconn.audit_2020_01', 'UPDATE provconn.seal SET leaves = heads',
+		'DELETE FROM provconn.seal', 'TRUNCATE provconn.seal', 'UPDATE provconn.import SET kind = $$$$', 'DELETE FROM provconn.import',
+		'TRUNCATE provconn.import');
+	is(run_as(undef, "$settings; $_"), 'PV109', $_) for ('DELETE FROM provconn.seal_key', 'TRUNCATE provconn.seal_key', 'UPDATE provconn.seal_key SET key_id = 2');
+}
+is(imports(), 'connection|2', 'and no trace is left of what was not done');
+
+# The audit and the seals take rows from a restore alone.
+for my $table ('audit', 'seal')
+{
+	my $copy = "COPY provconn.$table FROM STDIN;\n\\.\n";
+
+	is(run_as(undef, "SET row_security = on;\n$copy"), 'PV110', "a superuser's COPY into $table with row_security on");
+	is(run_as('clerk', "SET row_security = off;\n$copy"), '42501', "and an ordinary role's");
+	$node->safe_psql('source', "GRANT INSERT ON provconn.$table TO clerk");
+	is(run_as('clerk', "SET row_security = off;\n$copy"), 'PV110', 'whatever rights it has');
+	is(run_as(undef, "SET row_security = off;\n$copy"), 'ok', "but not a superuser's with row_security off");
+	like(imports(), qr/\b$table\b/, 'which leaves its trace');
 }
 
 # A superuser's function lends the rule to nobody.

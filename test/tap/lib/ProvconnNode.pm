@@ -115,6 +115,39 @@ sub session
 	return ProvconnWire->new($node->host . '/.s.PGSQL.' . $node->port, %opt);
 }
 
+# A month of long ago with one row, as they were made and written then.
+sub make_old_month
+{
+	my ($session) = @_;
+
+	$session->must($_)
+	  for (
+		'CREATE TABLE provconn.audit_2020_01 (LIKE provconn.audit INCLUDING ALL, CONSTRAINT audit_2020_01_pkey PRIMARY KEY (shard_key, audit_id))',
+		'CREATE TRIGGER provconn_audit_no_truncate BEFORE TRUNCATE ON provconn.audit_2020_01 FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_audit()',
+		'CREATE TRIGGER provconn_import BEFORE INSERT ON provconn.audit_2020_01 FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_import()',
+		'ALTER TABLE provconn.audit_2020_01 ENABLE ALWAYS TRIGGER provconn_audit_no_truncate, ENABLE ALWAYS TRIGGER provconn_import',
+		q(ALTER TABLE provconn.audit ATTACH PARTITION provconn.audit_2020_01 FOR VALUES FROM ('016f5e66-e800-7000-8000-000000000000') TO ('016ffe0c-2400-7000-8000-000000000000')));
+	insert_old_row($session);
+	return;
+}
+
+# A refusal of that month, past the trigger that forbids its INSERT.
+sub insert_old_row
+{
+	my ($session) = @_;
+
+	$session->must($_)
+	  for (
+		'ALTER TABLE provconn.audit DISABLE TRIGGER provconn_import',
+		q(INSERT INTO provconn.audit (shard_key, audit_id, occurred_at, action, outcome, origin, transaction_id, personal_salt, personal_hash, entry_hash)
+		  SELECT 0, i, t, 'connect', 'refused', provconn.origin(), x, s, p,
+			provconn.entry_hash(NULL, i, t, NULL, NULL, NULL, NULL, 'connect', 'refused', NULL, NULL, NULL, NULL, NULL, NULL, provconn.origin(), x, NULL, p)
+		  FROM (SELECT '016f6000-0000-7000-8000-000000000001'::uuid, '2020-01-01 12:00+00'::timestamptz, pg_current_xact_id(), '\x5a17'::bytea) AS v (i, t, x, s),
+			provconn.personal_hash(s, NULL, NULL, NULL, NULL, NULL) AS p),
+		'ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_import');
+	return;
+}
+
 sub log_size
 {
 	my ($node) = @_;
