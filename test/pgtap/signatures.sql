@@ -184,7 +184,7 @@ SELECT is_empty('SELECT function FROM actual WHERE proleakproof', 'no function c
 SELECT set_eq($$SELECT function FROM actual WHERE lanname <> 'c'$$,
     ARRAY['provconn.utc', 'provconn.hex', 'provconn.entry_json', 'provconn.seal_json', 'provconn.is_archived',
           'provconn.verify_rows', 'provconn.verify_erasures', 'provconn.verify_chains', 'provconn.verify_seals',
-          'provconn.verify_digest', 'provconn.verify_triggers', 'provconn.verify_imports'], 'every function but these is in C');
+          'provconn.verify_digest', 'provconn.verify_triggers', 'provconn.verify_imports', 'provconn.events_after'], 'every function but these is in C');
 SELECT is_empty($$SELECT function, lanname FROM actual WHERE lanname NOT IN ('c', 'sql')$$, 'and these are in SQL');
 SELECT is_empty($$SELECT prosrc, array_agg(function) FROM actual WHERE lanname = 'c' GROUP BY prosrc HAVING count(*) > 1$$,
                 'no two functions share a C symbol');
