@@ -155,7 +155,7 @@ UPDATE provconn.connection SET lease = t.u('lease'), leased_by = 'by hand', leas
 UPDATE provconn.connection SET expires_at = now() + interval '1 hour' WHERE connection_id IN (pg_temp.id('later'), pg_temp.id('later key'));
 UPDATE provconn.connection SET credential_type = 'api_key', held_until = 'infinity' WHERE connection_id IN (pg_temp.id('leased key'), pg_temp.id('later key'));
 UPDATE provconn.connection SET held_until = now() - interval '1 hour' WHERE connection_id = pg_temp.id('later');
-ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_audit;
+ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_audit, ENABLE ALWAYS TRIGGER provconn_import;
 SET statement_timeout = '20s';
 SELECT * FROM pg_temp.expire('0', 1);
 SELECT * FROM pg_temp.expire('0', 1);

@@ -20,7 +20,7 @@ SET LOCAL client_min_messages = warning;
 ALTER TABLE provconn.audit DISABLE TRIGGER ALL;
 SELECT 'audit_' || to_char(now() AT TIME ZONE 'UTC' + interval '3 months', 'YYYY_MM') AS last_month \gset
 DROP TABLE provconn.:last_month;
-ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_guard, ENABLE ALWAYS TRIGGER provconn_audit_no_truncate;
+ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_audit_guard, ENABLE ALWAYS TRIGGER provconn_audit_no_truncate, ENABLE ALWAYS TRIGGER provconn_import;
 CREATE TRIGGER log_row AFTER INSERT ON provconn.connection FOR EACH ROW EXECUTE FUNCTION public.log_row();
 CREATE EVENT TRIGGER log_ddl ON ddl_command_end EXECUTE FUNCTION public.log_ddl();
 SET LOCAL ROLE regress_provconn_evil;
@@ -184,7 +184,7 @@ BEGIN RETURN CASE WHEN NEW.held_until IS NULL AND NEW.due_at IS NULL AND NEW.sta
 SELECT bool_and(pg_temp.lag(name, expires_in)) AS ok FROM (VALUES ('due', interval '1 minute'), ('not due', '1 hour'), ('never due', '-30 minutes')) AS v (name, expires_in);
 ALTER TABLE provconn.connection DISABLE TRIGGER USER;
 UPDATE provconn.connection SET expires_at = NULL WHERE connection_id = pg_temp.swept('never due');
-ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_audit;
+ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_audit, ENABLE ALWAYS TRIGGER provconn_import;
 CREATE TRIGGER aa_swallow BEFORE UPDATE ON provconn.connection FOR EACH ROW EXECUTE FUNCTION public.swallow_requeue();
 SELECT secret_text FROM provconn_claim_due('w1', max_connections => 100);
 SELECT secret_text FROM provconn_claim_due('w2', max_connections => 1);

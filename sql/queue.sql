@@ -410,7 +410,7 @@ UPDATE provconn.connection SET lease = t.u('lease'), leased_by = 'by hand', leas
 UPDATE provconn.connection SET failure_count = 1, failing_since = now(), next_attempt_at = now() + interval '1 hour' WHERE connection_id = pg_temp.id('backing off');
 UPDATE provconn.connection SET expires_at = now() + interval '1 day', held_until = now() - interval '1 hour' WHERE connection_id = pg_temp.id('later');
 UPDATE provconn.connection SET due_at = '2000-01-01', held_until = '2000-01-01' WHERE connection_id = pg_temp.id('hidden');
-ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_audit;
+ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_audit, ENABLE ALWAYS TRIGGER provconn_import;
 SET statement_timeout = '20s';
 SELECT count(*) FROM provconn_claim_due('w', max_connections => 0);
 SELECT secret_text FROM provconn_claim_due('w');
@@ -423,7 +423,7 @@ SELECT count(pg_temp.connect('wrong ' || i, '-2 minutes')) FROM generate_series(
 SELECT pg_temp.connect('behind them', '-1 minute') IS NOT NULL AS ok;
 ALTER TABLE provconn.connection DISABLE TRIGGER USER;
 UPDATE provconn.connection SET status = 'revoked' WHERE user_id = t.u('queue') AND alias LIKE 'wrong %';
-ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_audit;
+ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_audit, ENABLE ALWAYS TRIGGER provconn_import;
 SET statement_timeout = '20s';
 SELECT secret_text FROM provconn_claim_due('w', max_connections => 1);
 SELECT count(*) FROM provconn_claim_due('w');
@@ -440,6 +440,7 @@ UPDATE provconn.connection SET credential = set_byte(credential, length(credenti
 ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard;
 ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER provconn_no_truncate;
 ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER provconn_audit;
+ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER provconn_import;
 SELECT t.row_of(:'id') AS was \gset
 -- the warning names the connection, so here is its code alone
 \set VERBOSITY sqlstate

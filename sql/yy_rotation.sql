@@ -64,7 +64,7 @@ SELECT provconn_rewrap_keys();
 SELECT t.active(t.u('rotation damaged'), 'damaged') AS damaged \gset
 ALTER TABLE provconn.connection DISABLE TRIGGER USER;
 UPDATE provconn.connection SET credential = set_byte(credential, 40, get_byte(credential, 40) # 1) WHERE connection_id = :'damaged';
-ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_audit;
+ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER zz_provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_audit, ENABLE ALWAYS TRIGGER provconn_import;
 SELECT provconn_rotate_key();
 SET client_min_messages = error;
 CALL provconn_reencrypt();
