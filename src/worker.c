@@ -51,6 +51,9 @@
 PGDLLEXPORT void provconn_launcher_main(Datum argument);
 PGDLLEXPORT void provconn_worker_main(Datum argument);
 
+/* A piece of housekeeping, in a transaction of its own. */
+typedef void (*Task) (void);
+
 /* Of the launcher, for each ring. */
 typedef struct Database
 {
@@ -71,7 +74,7 @@ static size_t record_batch(int ring, const char *bytes, size_t size, bool one_by
 static void record_one(const ProvconnAttempt *attempt, List **open);
 static bool skip_failing(int ring, const ProvconnAttempt *attempt);
 static void keep_house(void);
-static void run_task(const char *name, void (*task) (void));
+static void run_task(const char *name, Task task);
 static void seal_audit(void);
 static void expire_connections(void);
 static bool is_settled(void);
@@ -432,7 +435,7 @@ keep_house(void)
 
 /* One that fails is for the log; the others go on. */
 static void
-run_task(const char *name, void (*task) (void))
+run_task(const char *name, Task task)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
