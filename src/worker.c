@@ -66,7 +66,7 @@ static void start_workers(Database *databases);
 static long next_wait(const Database *databases, TimestampTz advance_at);
 static void start_worker(int ring, Database *database);
 static void take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn);
-static void read_journal(XLogRecPtr from);
+static void read_journal(void);
 static int	ring_of_database(Oid database);
 static bool has_extension(void);
 static bool record_attempts(int ring);
@@ -77,7 +77,6 @@ static void keep_house(void);
 static void run_task(const char *name, Task task);
 static void seal_audit(void);
 static void expire_connections(void);
-static bool is_settled(void);
 static void begin_transaction(const char *activity);
 static void end_transaction(void);
 static TimestampTz in_ms(long ms);
@@ -119,7 +118,7 @@ provconn_launcher_main(Datum argument)
 	on_shmem_exit(forget_launcher, (Datum) 0);
 	provconn_ring_set_launcher(MyLatch);
 
-	read_journal(provconn_journal_open());
+	run_task("reading what the WAL tells of reveals", read_journal);
 	advance_at = in_ms(0);
 	for (;;)
 	{
@@ -220,35 +219,11 @@ start_worker(int ring, Database *database)
 			 errhint("Raise max_worker_processes.")));
 }
 
-/* Where it can't be read, that is said, and the rest goes on. */
+/* Reveals whose transactions a crash ended are on record by what the WAL tells alone. */
 static void
-read_journal(XLogRecPtr from)
+read_journal(void)
 {
-	MemoryContext caller = CurrentMemoryContext;
-
-	StartTransactionCommand();
-	PG_TRY();
-	{
-		provconn_journal_read(from, take_message);
-		CommitTransactionCommand();
-	}
-	PG_CATCH();
-	{
-		ErrorData  *error;
-
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		AbortCurrentTransaction();
-		if (error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
-			ReThrowError(error);
-		ereport(WARNING,
-				(errmsg("provconn could not read what the WAL tells of reveals before a crash: %s", error->message),
-				 errdetail("Reveals whose transactions the crash ended may not be on record.")));
-		FreeErrorData(error);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(caller);
+	provconn_journal_read(provconn_journal_open(), take_message);
 }
 
 /* A read: whether its transaction committed is for the worker to find out. */
@@ -442,8 +417,7 @@ run_task(const char *name, Task task)
 	PG_TRY();
 	{
 		begin_transaction(name);
-		if (is_settled())
-			task();
+		task();
 		end_transaction();
 	}
 	PG_CATCH();
@@ -470,7 +444,8 @@ run_task(const char *name, Task task)
 static void
 seal_audit(void)
 {
-	if (provconn_settings_seal_interval() > 0)
+	/* Where a dump is being restored, its triggers come last. */
+	if (provconn_settings_seal_interval() > 0 && provconn_seal_is_settled())
 		(void) provconn_seal_make(true);
 }
 
@@ -479,17 +454,10 @@ expire_connections(void)
 {
 	Interval	grace = {0};
 
-	if (provconn_settings_expire_after() < 0)
+	if (provconn_settings_expire_after() < 0 || !provconn_seal_is_settled())
 		return;
 	grace.time = provconn_settings_expire_after();
 	(void) provconn_queue_expire_overdue(GetUserId(), &grace, EXPIRE_BATCH);
-}
-
-/* Whether nobody is restoring a dump here: its triggers come last. */
-static bool
-is_settled(void)
-{
-	return provconn_seal_is_settled();
 }
 
 static void
