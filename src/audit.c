@@ -36,6 +36,8 @@
 #include "store.h"
 #include "uuid7.h"
 
+#define ID_PREFIX 8				/* time and shard of an id */
+
 /*
  * Rows on the user's connections, and those of no connection, are in the user's
  * shard; rows in which the user claimed another's connection are not.  Each
@@ -72,6 +74,7 @@ static ProvconnStatement find_row = {
 
 static ProvconnAuditFrame *current_frame = NULL;
 static bool erasing = false;
+static ProvconnUuid last_id;
 
 static void set_uuid(ProvconnValues *row, int column, const ProvconnUuid *uuid);
 static void set_span(ProvconnValues *row, int column, ProvconnSpan span);
@@ -103,6 +106,11 @@ provconn_audit_stamp(int shard, TimestampTz now)
 	ProvconnAuditStamp stamp;
 
 	stamp.audit_id = provconn_shard_new_id(shard, now);
+	/* What one session does within a millisecond stays in order, for each shard. */
+	if (memcmp(&stamp.audit_id, &last_id, ID_PREFIX) == 0 &&
+		memcmp(&stamp.audit_id, &last_id, sizeof(last_id)) < 0)
+		stamp.audit_id = provconn_uuid7_after(&last_id);
+	last_id = stamp.audit_id;
 	stamp.occurred_at = now;
 	stamp.seq = 0;
 	memset(stamp.previous, 0, sizeof(stamp.previous));

@@ -98,9 +98,9 @@ static ProvconnStatement verify_imports = {
 };
 
 static ProvconnStatement events_after = {
-	.sql = "SELECT * FROM provconn.events_after($1, $2, $3)",
-	.nargs = 3,
-	.types = {INT8OID, INT4OID, INT4OID},
+	.sql = "SELECT * FROM provconn.events_after($1, $2, $3, $4)",
+	.nargs = 4,
+	.types = {INT8OID, INT4OID, INT8OID, INT4OID},
 	.custom = true
 };
 
@@ -172,8 +172,9 @@ provconn_audit_proof(PG_FUNCTION_ARGS)
 }
 
 /*
- * The feed is what the seals are over.  What is committed is sealed first where
- * that can be done here; somebody else who is at it does as well.
+ * The feed is what committed seals are over: a position must not be taken back by
+ * a rollback.  Then what is new is sealed, for the next call, where that can be
+ * done here; somebody else who is at it does as well.
  */
 Datum
 provconn_events(PG_FUNCTION_ARGS)
@@ -182,19 +183,20 @@ provconn_events(PG_FUNCTION_ARGS)
 	int64		seal = 0;
 	int32		leaf = -1;
 	int32		max_events = PG_ARGISNULL(1) ? PG_INT32_MAX : PG_GETARG_INT32(1);
-	Datum		values[3];
+	Datum		values[4];
 
 	if (max_events < 0)
 		provconn_fault_raise(PROVCONN_FAULT_INVALID_ARGUMENT, "max_events must not be negative");
 	if (!PG_ARGISNULL(0))
 		read_position(text_to_cstring(PG_GETARG_TEXT_PP(0)), &seal, &leaf);
 	InitMaterializedSRF(fcinfo, 0);
-	if (provconn_seal_is_possible())
-		(void) provconn_seal_make(true);
 	values[0] = Int64GetDatum(seal);
 	values[1] = Int32GetDatum(leaf);
-	values[2] = Int32GetDatum(max_events);
+	values[2] = Int64GetDatum(provconn_seal_limit());
+	values[3] = Int32GetDatum(max_events);
 	provconn_store_query(&provconn_seal_table, &events_after, values, NULL, false, put_event, result);
+	if (provconn_seal_is_possible())
+		(void) provconn_seal_make(true);
 	return (Datum) 0;
 }
 

@@ -211,6 +211,10 @@ typedef struct Proof
 	bool		found;
 } Proof;
 
+/* The first seal of the transaction that made the last one here. */
+static TransactionId own_transaction = InvalidTransactionId;
+static int64 own_first = 0;
+
 static void require_publisher(void);
 static bool is_subscriber(char **subscription_name);
 static bool add_row(HeapTuple tuple, TupleDesc tupdesc, void *arg);
@@ -267,6 +271,13 @@ provconn_seal_make(bool dont_wait)
 		finish_seal(&making);
 	MemoryContextDelete(making.context);
 	return making.made;
+}
+
+int64
+provconn_seal_limit(void)
+{
+	return TransactionIdIsValid(own_transaction) && own_transaction == GetTopTransactionIdIfAny() ?
+		own_first : PG_INT64_MAX;
 }
 
 bool
@@ -541,6 +552,9 @@ insert_seal(Making *making, ProvconnSpan leaves, ProvconnSpan heads)
 	provconn_values_set(&row, SEAL_LEAVES, bytes_datum(leaves.data, leaves.len));
 	provconn_values_set(&row, SEAL_HEADS, bytes_datum(heads.data, heads.len));
 	provconn_store_insert(&provconn_seal_table, InvalidOid, &row);
+	if (own_transaction != GetTopTransactionId())
+		own_first = seal->seal_id;
+	own_transaction = GetTopTransactionId();
 	memcpy(seal->previous, hash, sizeof(hash));
 }
 

@@ -37,6 +37,9 @@ typedef struct ProvconnSeal
  */
 extern int	provconn_seal_make(bool dont_wait);
 
+/* The number that all seals are below which other transactions have made. */
+extern int64 provconn_seal_limit(void);
+
 /* Whether this session can seal at all: not on a standby or subscriber, say. */
 extern bool provconn_seal_is_possible(void);
 

@@ -268,7 +268,7 @@ COMMENT ON FUNCTION provconn.verify_chains(uuid, uuid) IS 'provconn_verify_audit
 COMMENT ON FUNCTION provconn.verify_seals(boolean) IS 'provconn_verify_audit: seals';
 COMMENT ON FUNCTION provconn.verify_digest(jsonb) IS 'provconn_verify_audit: the digest from outside';
 COMMENT ON FUNCTION provconn.verify_triggers() IS 'provconn_verify_audit: triggers';
-COMMENT ON FUNCTION provconn.events_after(bigint, integer, integer)
+COMMENT ON FUNCTION provconn.events_after(bigint, integer, bigint, integer)
     IS 'provconn_events: what the seals have after a leaf';
 COMMENT ON FUNCTION provconn.verify_imports() IS 'provconn_verify_audit: notices';
 COMMENT ON FUNCTION provconn.guard_seal() IS 'seals, and what is known of imports, are neither changed nor deleted';

@@ -122,7 +122,7 @@ RETURN pg_catalog.jsonb_build_object(
 
 -- The feed: seals in their order, and in each its rows by id, so by time.  Events
 -- that are put away keep their place.
-CREATE FUNCTION provconn.events_after(after_seal bigint, after_leaf integer, max_events integer)
+CREATE FUNCTION provconn.events_after(after_seal bigint, after_leaf integer, before_seal bigint, max_events integer)
 RETURNS TABLE ("position" text, event text, audit_id uuid, occurred_at timestamptz, connection_id uuid,
     user_id uuid, provider_id uuid, provider_slug text, action text, outcome text,
     old_status @extschema@.provconn_status, new_status @extschema@.provconn_status,
@@ -147,9 +147,9 @@ FROM (SELECT s.seal_id, i.leaf_index, i.audit_id, i.shard
                      OPERATOR(pg_catalog.*) 256
                      OPERATOR(pg_catalog.+) pg_catalog.get_byte(pg_catalog.uuid_send(e.audit_id), 7) AS shard
           FROM provconn.seal_leaves(s.leaves) AS e) AS i
-      WHERE s.seal_id OPERATOR(pg_catalog.>=) $1
+      WHERE s.seal_id OPERATOR(pg_catalog.>=) $1 AND s.seal_id OPERATOR(pg_catalog.<) $3
         AND (s.seal_id OPERATOR(pg_catalog.>) $1 OR i.leaf_index OPERATOR(pg_catalog.>) $2)
-      ORDER BY s.seal_id, i.leaf_index LIMIT $3) AS l
+      ORDER BY s.seal_id, i.leaf_index LIMIT $4) AS l
 LEFT JOIN provconn.audit AS a
     ON a.shard_key OPERATOR(pg_catalog.=) l.shard AND a.audit_id OPERATOR(pg_catalog.=) l.audit_id
 ORDER BY l.seal_id, l.leaf_index

@@ -118,7 +118,7 @@ INSERT INTO expected VALUES
 ('provconn_archive_audit', 'month date', 'regclass', 'volatile parallel unsafe'),
 ('provconn_attach_audit', 'archive regclass', 'void', 'volatile parallel unsafe'),
 -- inside
-('provconn.events_after', 'after_seal bigint, after_leaf integer, max_events integer',
+('provconn.events_after', 'after_seal bigint, after_leaf integer, before_seal bigint, max_events integer',
  'TABLE("position" text, event text, audit_id uuid, occurred_at timestamp with time zone, connection_id uuid, user_id uuid, provider_id uuid, provider_slug text, action text, outcome text, old_status provconn_status, new_status provconn_status, error_code text, reason text, version integer, seq bigint)',
  'stable parallel unsafe'),
 ('provconn.reapply_grants', '', 'void', 'volatile parallel unsafe'),
