@@ -45,7 +45,6 @@ PG_FUNCTION_INFO_V1(provconn_audit_seal_hash);
 PG_FUNCTION_INFO_V1(provconn_audit_seal_is_authentic);
 
 #define FINDING_COLUMNS 7
-#define MAX_UNIX_MS ((UINT64CONST(1) << 48) - 1)
 
 #define FINDINGS "SELECT * FROM provconn."
 
@@ -371,7 +370,7 @@ try_seal_key(ReturnSetInfo *result)
 	return opens;
 }
 
-/* The least id of a time; ids begin in 1970, and there is room for the milliseconds of 8900 years. */
+/* The least id of a time; ids begin in 1970, and their time saturates. */
 static Datum
 id_floor(FunctionCallInfo fcinfo, int argument)
 {
@@ -380,9 +379,9 @@ id_floor(FunctionCallInfo fcinfo, int argument)
 	uint64		unix_ms = 0;
 
 	if (TIMESTAMP_IS_NOEND(time))
-		unix_ms = MAX_UNIX_MS;
+		unix_ms = PG_UINT64_MAX;
 	else if (!TIMESTAMP_IS_NOBEGIN(time) && provconn_entry_time(time) > 0)
-		unix_ms = Min((uint64) provconn_entry_time(time) / 1000, MAX_UNIX_MS);
+		unix_ms = (uint64) provconn_entry_time(time) / 1000;
 	*floor = provconn_uuid7_floor(unix_ms);
 	return UUIDPGetDatum((pg_uuid_t *) floor);
 }
