@@ -148,8 +148,11 @@ provconn_verify_audit(PG_FUNCTION_ARGS)
 	}
 	for (int i = 0; i < 2; i++)
 	{
-		nulls[i] = PG_ARGISNULL(1 + i) ? 'n' : ' ';
-		range[i] = PG_ARGISNULL(1 + i) ? (Datum) 0 : id_floor(fcinfo, 1 + i);
+		bool		is_open = PG_ARGISNULL(1 + i) ||
+			(i == 0 ? TIMESTAMP_IS_NOBEGIN(PG_GETARG_TIMESTAMPTZ(1)) : TIMESTAMP_IS_NOEND(PG_GETARG_TIMESTAMPTZ(2)));
+
+		nulls[i] = is_open ? 'n' : ' ';
+		range[i] = is_open ? (Datum) 0 : id_floor(fcinfo, 1 + i);
 	}
 	find_problems(result, &verify_rows, range, nulls);
 	find_problems(result, &verify_erasures, range, nulls);
@@ -450,14 +453,19 @@ try_seal_key(ReturnSetInfo *result)
 	return opens;
 }
 
-/* The least id of a time. */
+/* The least id of a time; ids begin in 1970, and their time saturates. */
 static Datum
 id_floor(FunctionCallInfo fcinfo, int argument)
 {
 	ProvconnUuid *floor = palloc(sizeof(ProvconnUuid));
-	int64		time = provconn_entry_time(PG_GETARG_TIMESTAMPTZ(argument));
+	TimestampTz time = PG_GETARG_TIMESTAMPTZ(argument);
+	uint64		unix_ms = 0;
 
-	*floor = provconn_uuid7_floor(time > 0 ? (uint64) time / 1000 : 0);
+	if (TIMESTAMP_IS_NOEND(time))
+		unix_ms = PG_UINT64_MAX;
+	else if (!TIMESTAMP_IS_NOBEGIN(time) && provconn_entry_time(time) > 0)
+		unix_ms = (uint64) provconn_entry_time(time) / 1000;
+	*floor = provconn_uuid7_floor(unix_ms);
 	return UUIDPGetDatum((pg_uuid_t *) floor);
 }
 

@@ -334,6 +334,9 @@ CROSS JOIN LATERAL (
     SELECT 'seal_mismatch', 'the seal was not made with the key of seals'
     WHERE $1 AND NOT provconn.seal_is_authentic(s.key_id, s.seal_hash, s.mac)
 ) AS f
+UNION ALL
+SELECT 'problem', 'seal_key', NULL, NULL, NULL, NULL, 'seals cannot be authenticated: their key is gone'
+WHERE EXISTS (SELECT FROM provconn.seal) AND NOT EXISTS (SELECT FROM provconn.seal_key)
 $function$;
 
 -- The digest that was kept outside against the seal of that number.

@@ -126,7 +126,7 @@ sub make_old_month
 		'CREATE TRIGGER provconn_audit_no_truncate BEFORE TRUNCATE ON provconn.audit_2020_01 FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_audit()',
 		'CREATE TRIGGER provconn_import BEFORE INSERT ON provconn.audit_2020_01 FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_import()',
 		'ALTER TABLE provconn.audit_2020_01 ENABLE ALWAYS TRIGGER provconn_audit_no_truncate, ENABLE ALWAYS TRIGGER provconn_import',
-		q(ALTER TABLE provconn.audit ATTACH PARTITION provconn.audit_2020_01 FOR VALUES FROM ('016f5e66-e800-7000-8000-000000000000') TO ('016ffe0c-2400-7000-8000-000000000000')));
+		q(ALTER TABLE provconn.audit ATTACH PARTITION provconn.audit_2020_01 FOR VALUES FROM ('016f5e66-e800-7000-8000-000000000000') TO ('016ffe0c-0c00-7000-8000-000000000000')));
 	insert_old_row($session);
 	return;
 }
