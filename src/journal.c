@@ -101,12 +101,14 @@ provconn_journal_advance(void)
 		return;
 
 	/*
-	 * Who let go before this look has committed, or has put its attempts on
+	 * Who begins to hold WAL after this look writes beyond what was inserted
+	 * before it.  Who let go before it has committed, or has put its attempts on
 	 * record; that must be on disk before the WAL that tells of them may go.
 	 */
-	held = provconn_ring_held_wal();
 	inserted = GetXLogInsertRecPtr();
-	XLogFlush(inserted);
+	pg_memory_barrier();
+	held = provconn_ring_held_wal();
+	XLogFlush(GetXLogInsertRecPtr());
 	if (held == InvalidXLogRecPtr || held > inserted)
 		held = inserted;
 	if (held <= MyReplicationSlot->data.restart_lsn)
