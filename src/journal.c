@@ -25,6 +25,7 @@
 
 #define SLOT "provconn"
 
+static XLogRecPtr end_of_record(XLogRecPtr inserted);
 static bool acquire_slot(void);
 static bool create_slot(void);
 static bool is_ours(XLogReaderState *reader, const xl_logical_message **message);
@@ -108,7 +109,7 @@ provconn_journal_advance(void)
 	inserted = GetXLogInsertRecPtr();
 	pg_memory_barrier();
 	held = provconn_ring_held_wal();
-	XLogFlush(GetXLogInsertRecPtr());
+	XLogFlush(end_of_record(GetXLogInsertRecPtr()));
 	if (held == InvalidXLogRecPtr || held > inserted)
 		held = inserted;
 	if (held <= MyReplicationSlot->data.restart_lsn)
@@ -118,6 +119,17 @@ provconn_journal_advance(void)
 	SpinLockRelease(&MyReplicationSlot->mutex);
 	ReplicationSlotMarkDirty();
 	ReplicationSlotsComputeRequiredLSN();
+}
+
+/* Where a page was begun that holds nothing yet, the end is that of the one before. */
+static XLogRecPtr
+end_of_record(XLogRecPtr inserted)
+{
+	if (XLogSegmentOffset(inserted, wal_segment_size) == SizeOfXLogLongPHD)
+		return inserted - SizeOfXLogLongPHD;
+	if (inserted % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return inserted - SizeOfXLogShortPHD;
+	return inserted;
 }
 
 static bool
