@@ -11,8 +11,10 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/transam.h"
 #include "access/xact.h"
+#include "catalog/pg_database.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
@@ -28,6 +30,7 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "attempt.h"
@@ -57,21 +60,24 @@ typedef struct Database
 	BackgroundWorkerHandle *handle;
 	TimestampTz not_before;		/* no worker is started until then */
 	TimestampTz housekeeping;	/* when that is due next */
+	bool		is_absent;		/* as has been said */
 } Database;
 
 static void start_workers(Database *databases);
 static long next_wait(const Database *databases, TimestampTz advance_at);
 static void start_worker(int ring, Database *database);
+static bool is_there(int ring, Database *database);
 static void take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn);
 static void read_journal(XLogRecPtr from);
 static int	ring_of_database(Oid database);
 static bool has_extension(void);
+static void lose_attempts(int ring);
 static bool record_attempts(int ring);
 static size_t record_batch(int ring, const char *bytes, size_t size, bool one_by_one);
 static void record_one(const ProvconnAttempt *attempt, List **open);
 static bool skip_failing(int ring, const ProvconnAttempt *attempt);
 static void keep_house(void);
-static void run_task(const char *name, void (*task) (void));
+static void run_task(const char *name, void (*task)(void));
 static void seal_audit(void);
 static void expire_connections(void);
 static bool is_settled(void);
@@ -163,8 +169,39 @@ start_workers(Database *databases)
 			(now < database->housekeeping &&
 			 (provconn_ring_is_empty(i) || now < provconn_ring_due(i))))
 			continue;
-		start_worker(i, database);
+		if (is_there(i, database))
+			start_worker(i, database);
 	}
+}
+
+/* Where there is no such database it is said once, and looked for now and then. */
+static bool
+is_there(int ring, Database *database)
+{
+	const char *name = provconn_ring_database(ring);
+	HeapTuple	tuple = NULL;
+	bool		found = false;
+	Oid			oid;
+
+	StartTransactionCommand();
+	oid = get_database_oid(name, true);
+	if (OidIsValid(oid))
+		tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(oid));
+	if (HeapTupleIsValid(tuple))
+	{
+		found = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn;
+		ReleaseSysCache(tuple);
+	}
+	CommitTransactionCommand();
+	if (!found && !database->is_absent)
+		ereport(LOG,
+				(errmsg("database \"%s\" of provconn.databases does not exist, or takes no connections", name)));
+	database->is_absent = !found;
+	if (found)
+		return true;
+	lose_attempts(ring);
+	database->not_before = in_ms(RETRY_MS);
+	return false;
 }
 
 static long
@@ -303,7 +340,10 @@ provconn_worker_main(Datum argument)
 	(void) set_config_option("application_name", "provconn worker", PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SET, true, 0, false);
 	if (!has_extension())
+	{
+		lose_attempts(ring);
 		return;
+	}
 	if (GetCurrentTimestamp() >= housekeeping)
 		keep_house();
 	for (;;)
@@ -327,6 +367,33 @@ has_extension(void)
 	found = OidIsValid(get_extension_oid("provconn", true));
 	end_transaction();
 	return found;
+}
+
+/*
+ * What was rolled back where provconn was dropped then has no place to be on
+ * record.  It must not stay in the ring, and hold WAL, until there is one again.
+ */
+static void
+lose_attempts(int ring)
+{
+	char	   *bytes = palloc(BATCH_BYTES);
+	size_t		size;
+
+	while ((size = provconn_ring_peek(ring, bytes, BATCH_BYTES)) > 0)
+	{
+		for (size_t done = 0; done < size;)
+		{
+			ProvconnAttempt attempt;
+			uint32		entry_size;
+
+			memcpy(&entry_size, bytes + done, sizeof(entry_size));
+			if (provconn_attempt_decode(bytes + done + sizeof(entry_size), entry_size, &attempt))
+				provconn_attempt_lose(ring, &attempt);
+			done += sizeof(entry_size) + entry_size;
+		}
+		provconn_ring_release(ring, size);
+	}
+	pfree(bytes);
 }
 
 /*
@@ -432,7 +499,7 @@ keep_house(void)
 
 /* One that fails is for the log; the others go on. */
 static void
-run_task(const char *name, void (*task) (void))
+run_task(const char *name, void (*task)(void))
 {
 	MemoryContext caller = CurrentMemoryContext;
 
