@@ -76,6 +76,7 @@ static bool record_attempts(int ring);
 static size_t record_batch(int ring, const char *bytes, size_t size, bool one_by_one);
 static void record_one(const ProvconnAttempt *attempt, List **open);
 static bool skip_failing(int ring, const ProvconnAttempt *attempt);
+static long housekeeping_ms(void);
 static void keep_house(void);
 static void run_task(const char *name, void (*task)(void));
 static void seal_audit(void);
@@ -227,7 +228,6 @@ static void
 start_worker(int ring, Database *database)
 {
 	BackgroundWorker worker = {0};
-	int			interval = provconn_settings_seal_interval();
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
@@ -242,7 +242,7 @@ start_worker(int ring, Database *database)
 	if (RegisterDynamicBackgroundWorker(&worker, &database->handle))
 	{
 		if (GetCurrentTimestamp() >= database->housekeeping)
-			database->housekeeping = in_ms((interval > 0 ? interval : 60) * 1000L);
+			database->housekeeping = in_ms(housekeeping_ms());
 		/* A database that is not there is not tried again at once. */
 		database->not_before = in_ms(100);
 		return;
@@ -328,6 +328,7 @@ provconn_worker_main(Datum argument)
 {
 	int			ring = DatumGetInt32(argument);
 	TimestampTz housekeeping;
+	TimestampTz leave_at;
 
 	memcpy(&housekeeping, MyBgworkerEntry->bgw_extra, sizeof(housekeeping));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -346,7 +347,9 @@ provconn_worker_main(Datum argument)
 	}
 	if (GetCurrentTimestamp() >= housekeeping)
 		keep_house();
-	for (;;)
+	/* Where there always is more, the next worker keeps house. */
+	leave_at = in_ms(housekeeping_ms());
+	while (GetCurrentTimestamp() < leave_at)
 	{
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -488,6 +491,14 @@ static bool
 skip_failing(int ring, const ProvconnAttempt *attempt)
 {
 	return provconn_ring_failures(ring, 0) > 2 * MAX_FAILURES;
+}
+
+static long
+housekeeping_ms(void)
+{
+	int			interval = provconn_settings_seal_interval();
+
+	return (interval > 0 ? interval : 60) * 1000L;
 }
 
 static void
