@@ -70,6 +70,7 @@ static bool is_there(int ring, Database *database);
 static void take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn);
 static void read_journal(XLogRecPtr from);
 static int	ring_of_database(Oid database);
+static void set_options(void);
 static bool has_extension(void);
 static void lose_attempts(int ring);
 static bool record_attempts(int ring);
@@ -338,8 +339,7 @@ provconn_worker_main(Datum argument)
 	if (!provconn_ring_attach_worker(ring, MyDatabaseId))
 		return;
 	before_shmem_exit(leave_ring, Int32GetDatum(ring));
-	(void) set_config_option("application_name", "provconn worker", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SET, true, 0, false);
+	set_options();
 	if (!has_extension())
 	{
 		lose_attempts(ring);
@@ -359,6 +359,25 @@ provconn_worker_main(Datum argument)
 					  PG_WAIT_EXTENSION) & WL_TIMEOUT)
 			break;
 	}
+}
+
+/* What is set for the sessions of a database, or of all, must not stop a worker. */
+static void
+set_options(void)
+{
+	static const char *const options[][2] = {
+		{"application_name", "provconn worker"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"session_replication_role", "origin"},
+		{"statement_timeout", "0"},
+		{"synchronous_commit", "local"},
+	};
+
+	for (int i = 0; i < (int) lengthof(options); i++)
+		SetConfigOption(options[i][0], options[i][1], PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 static bool
