@@ -450,10 +450,9 @@ record_batch(int ring, const char *bytes, size_t size, bool one_by_one)
 	int			entries = 0;
 	List	   *open = NIL;
 	ListCell   *cell;
-	bool		only_open = true;
 
 	begin_transaction("putting attempts on record");
-	while (done < size && entries++ < (one_by_one ? 1 : BATCH_ENTRIES))
+	for (; done < size && entries < (one_by_one ? 1 : BATCH_ENTRIES); entries++)
 	{
 		ProvconnAttempt attempt;
 		uint32		entry_size;
@@ -465,7 +464,6 @@ record_batch(int ring, const char *bytes, size_t size, bool one_by_one)
 				provconn_attempt_lose(ring, &attempt);
 			else
 				record_one(&attempt, &open);
-			only_open &= attempt.is_open && open != NIL;
 		}
 		done += sizeof(entry_size) + entry_size;
 	}
@@ -480,7 +478,7 @@ record_batch(int ring, const char *bytes, size_t size, bool one_by_one)
 		if (!provconn_ring_push(ring, copy, (uint32) copy_size, attempt->lsn))
 			provconn_attempt_lose(ring, attempt);
 	}
-	if (only_open)
+	if (list_length(open) == entries)
 		provconn_ring_set_due(ring, in_ms(RETRY_MS));
 	end_transaction();
 	return done;
