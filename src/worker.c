@@ -48,6 +48,7 @@
 #define EXPIRE_BATCH 1000
 #define LINGER_MS 500			/* how long a worker waits for more */
 #define RETRY_MS 5000			/* after a worker failed, or what it has is still open */
+#define TELL_MS 60000			/* how often the same is told in the log */
 #define ADVANCE_MS 10000		/* how often the WAL that is not needed is let go */
 #define MAX_FAILURES 3
 
@@ -228,6 +229,7 @@ next_wait(const Database *databases, TimestampTz advance_at)
 static void
 start_worker(int ring, Database *database)
 {
+	static TimestampTz tell_at = 0;
 	BackgroundWorker worker = {0};
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
@@ -250,6 +252,9 @@ start_worker(int ring, Database *database)
 	}
 	database->handle = NULL;
 	database->not_before = in_ms(RETRY_MS);
+	if (GetCurrentTimestamp() < tell_at)
+		return;
+	tell_at = in_ms(TELL_MS);
 	ereport(LOG,
 			(errmsg("provconn could not start a worker for database \"%s\"", provconn_ring_database(ring)),
 			 errhint("Raise max_worker_processes.")));
