@@ -582,11 +582,14 @@ expire_connections(void)
 	(void) provconn_queue_expire_overdue(GetUserId(), &grace, EXPIRE_BATCH);
 }
 
-/* Whether nobody is restoring a dump here: its triggers come last. */
+/*
+ * Whether nobody is restoring a dump here (its triggers come last), and the tables
+ * are not those of a publisher, which seals and expires itself.
+ */
 static bool
 is_settled(void)
 {
-	return provconn_seal_is_settled();
+	return provconn_seal_is_possible() && provconn_seal_is_settled();
 }
 
 static void
