@@ -48,6 +48,7 @@
 #define EXPIRE_BATCH 1000
 #define LINGER_MS 500			/* how long a worker waits for more */
 #define RETRY_MS 5000			/* after a worker failed, or what it has is still open */
+#define ROOM_MS 60000			/* how long a full ring is waited for */
 #define TELL_MS 60000			/* how often the same is told in the log */
 #define ADVANCE_MS 10000		/* how often the WAL that is not needed is let go */
 #define MAX_FAILURES 3
@@ -61,16 +62,21 @@ typedef struct Database
 	BackgroundWorkerHandle *handle;
 	TimestampTz not_before;		/* no worker is started until then */
 	TimestampTz housekeeping;	/* when that is due next */
+	Oid			oid;			/* as its sessions write it to the WAL */
 	bool		is_absent;		/* as has been said */
+	bool		is_stuck;		/* its ring is full, and stays so */
 } Database;
 
-static void start_workers(Database *databases);
-static long next_wait(const Database *databases, TimestampTz advance_at);
+static Database *databases = NULL;
+
+static void start_workers(void);
+static long next_wait(TimestampTz advance_at);
 static void start_worker(int ring, Database *database);
 static bool is_there(int ring, Database *database);
+static void look_up_databases(void);
 static void take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn);
 static void read_journal(XLogRecPtr from);
-static int	ring_of_database(Oid database);
+static bool wait_for_room(int ring);
 static void set_options(void);
 static bool has_extension(void);
 static void lose_attempts(int ring);
@@ -114,7 +120,6 @@ forget_launcher(int code, Datum arg)
 void
 provconn_launcher_main(Datum argument)
 {
-	Database   *databases;
 	TimestampTz advance_at;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -136,20 +141,20 @@ provconn_launcher_main(Datum argument)
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
 		}
-		start_workers(databases);
+		start_workers();
 		if (GetCurrentTimestamp() >= advance_at)
 		{
 			provconn_journal_advance();
 			advance_at = in_ms(ADVANCE_MS);
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 next_wait(databases, advance_at), PG_WAIT_EXTENSION);
+						 next_wait(advance_at), PG_WAIT_EXTENSION);
 	}
 }
 
 /* A worker for each database that has something to do and none. */
 static void
-start_workers(Database *databases)
+start_workers(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -208,7 +213,7 @@ is_there(int ring, Database *database)
 }
 
 static long
-next_wait(const Database *databases, TimestampTz advance_at)
+next_wait(TimestampTz advance_at)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next = advance_at;
@@ -266,11 +271,10 @@ read_journal(XLogRecPtr from)
 {
 	MemoryContext caller = CurrentMemoryContext;
 
-	StartTransactionCommand();
 	PG_TRY();
 	{
+		look_up_databases();
 		provconn_journal_read(from, take_message);
-		CommitTransactionCommand();
 	}
 	PG_CATCH();
 	{
@@ -291,36 +295,61 @@ read_journal(XLogRecPtr from)
 	MemoryContextSwitchTo(caller);
 }
 
+static void
+look_up_databases(void)
+{
+	StartTransactionCommand();
+	for (int i = 0; i < provconn_ring_count(); i++)
+		databases[i].oid = get_database_oid(provconn_ring_database(i), true);
+	CommitTransactionCommand();
+}
+
 /* A read: whether its transaction committed is for the worker to find out. */
 static void
 take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn)
 {
-	int			ring = ring_of_database(database);
 	char		copy[PROVCONN_ATTEMPT_MAX];
 	ProvconnAttempt attempt;
+	int			ring = 0;
 
-	if (ring < 0 || !provconn_attempt_decode(bytes, size, &attempt))
+	while (ring < provconn_ring_count() && databases[ring].oid != database)
+		ring++;
+	if (ring == provconn_ring_count() || !provconn_attempt_decode(bytes, size, &attempt))
 		return;
 	attempt.is_open = true;
 	attempt.lsn = lsn;
 	size = provconn_attempt_encode(&attempt, copy, sizeof(copy));
-	if (!provconn_ring_push(ring, copy, (uint32) size, lsn))
+	while (!provconn_ring_push(ring, copy, (uint32) size, lsn))
+	{
+		if (wait_for_room(ring))
+			continue;
 		provconn_attempt_lose(ring, &attempt);
+		return;
+	}
+	databases[ring].is_stuck = false;
 }
 
-static int
-ring_of_database(Oid database)
+/*
+ * There may be more to tell than a ring can hold: its worker reads along.  False
+ * where none makes room.
+ */
+static bool
+wait_for_room(int ring)
 {
-	int			ring = provconn_ring_of(database);
-	char	   *name;
+	Database   *database = &databases[ring];
+	TimestampTz until = in_ms(ROOM_MS);
+	size_t		room = provconn_ring_room(ring);
 
-	if (ring >= 0)
-		return ring;
-	name = get_database_name(database);
-	for (int i = 0; name != NULL && i < provconn_ring_count(); i++)
-		if (strcmp(provconn_ring_database(i), name) == 0)
-			return i;
-	return -1;
+	while (!database->is_stuck && provconn_ring_room(ring) <= room)
+	{
+		if (GetCurrentTimestamp() >= until)
+			database->is_stuck = true;
+		start_workers();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return !database->is_stuck;
 }
 
 static void
@@ -341,7 +370,7 @@ provconn_worker_main(Datum argument)
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(provconn_ring_database(ring), NULL, 0);
-	if (!provconn_ring_attach_worker(ring, MyDatabaseId))
+	if (!provconn_ring_attach_worker(ring))
 		return;
 	before_shmem_exit(leave_ring, Int32GetDatum(ring));
 	set_options();
