@@ -44,10 +44,7 @@ provconn_journal_open(void)
 		(void) create_slot();
 		return from;
 	}
-	SpinLockAcquire(&MyReplicationSlot->mutex);
-	from = MyReplicationSlot->data.restart_lsn;
-	SpinLockRelease(&MyReplicationSlot->mutex);
-	return from != InvalidXLogRecPtr ? from : GetRedoRecPtr();
+	return MyReplicationSlot->data.restart_lsn;
 }
 
 void
@@ -135,10 +132,21 @@ end_of_record(XLogRecPtr inserted)
 static bool
 acquire_slot(void)
 {
-	if (max_replication_slots == 0 || SearchNamedReplicationSlot(SLOT, true) == NULL)
+	ReplicationSlot *slot = max_replication_slots > 0 ? SearchNamedReplicationSlot(SLOT, true) : NULL;
+
+	/* A subscription's, perhaps. */
+	if (slot == NULL || SlotIsLogical(slot))
 		return false;
 	provconn_compat_acquire_slot(SLOT);
-	return true;
+	if (MyReplicationSlot->data.restart_lsn != InvalidXLogRecPtr)
+		return true;
+	/* Such a slot keeps nothing, and never will again. */
+	ereport(WARNING,
+			(errmsg("the WAL that tells of reveals was removed"),
+			 errhint("Raise max_slot_wal_keep_size.")));
+	ReplicationSlotRelease();
+	ReplicationSlotDrop(SLOT, true);
+	return false;
 }
 
 static bool
