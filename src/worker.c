@@ -11,11 +11,13 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_database.h"
-#include "commands/dbcommands.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -30,7 +32,6 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "attempt.h"
@@ -186,30 +187,47 @@ start_workers(void)
 static bool
 is_there(int ring, Database *database)
 {
-	const char *name = provconn_ring_database(ring);
-	HeapTuple	tuple = NULL;
-	bool		found = false;
-	Oid			oid;
-
-	StartTransactionCommand();
-	oid = get_database_oid(name, true);
-	if (OidIsValid(oid))
-		tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(oid));
-	if (HeapTupleIsValid(tuple))
+	look_up_databases();
+	if (OidIsValid(database->oid))
 	{
-		found = ((Form_pg_database) GETSTRUCT(tuple))->datallowconn;
-		ReleaseSysCache(tuple);
-	}
-	CommitTransactionCommand();
-	if (!found && !database->is_absent)
-		ereport(LOG,
-				(errmsg("database \"%s\" of provconn.databases does not exist, or takes no connections", name)));
-	database->is_absent = !found;
-	if (found)
+		database->is_absent = false;
 		return true;
+	}
+	if (!database->is_absent)
+		ereport(LOG,
+				(errmsg("database \"%s\" of provconn.databases does not exist, or takes no connections",
+						provconn_ring_database(ring))));
+	database->is_absent = true;
 	lose_attempts(ring);
 	database->not_before = in_ms(RETRY_MS);
 	return false;
+}
+
+/* All rows are read: who is in no database may not have the indexes. */
+static void
+look_up_databases(void)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	for (int i = 0; i < provconn_ring_count(); i++)
+		databases[i].oid = InvalidOid;
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database row = (Form_pg_database) GETSTRUCT(tuple);
+
+		for (int i = 0; row->datallowconn && i < provconn_ring_count(); i++)
+			if (strcmp(provconn_ring_database(i), NameStr(row->datname)) == 0)
+				databases[i].oid = row->oid;
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
 }
 
 static long
@@ -293,15 +311,6 @@ read_journal(XLogRecPtr from)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
-}
-
-static void
-look_up_databases(void)
-{
-	StartTransactionCommand();
-	for (int i = 0; i < provconn_ring_count(); i++)
-		databases[i].oid = get_database_oid(provconn_ring_database(i), true);
-	CommitTransactionCommand();
 }
 
 /* A read: whether its transaction committed is for the worker to find out. */
