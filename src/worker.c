@@ -141,6 +141,9 @@ provconn_launcher_main(Datum argument)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			/* What was put off for a day is not, when it is to be each minute. */
+			for (int i = 0; i < provconn_ring_count(); i++)
+				databases[i].housekeeping = Min(databases[i].housekeeping, in_ms(housekeeping_ms()));
 		}
 		start_workers();
 		if (GetCurrentTimestamp() >= advance_at)
