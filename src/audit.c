@@ -83,6 +83,7 @@ static void set_status(ProvconnValues *row, int column, ProvconnStatus status);
 static void set_client_address(ProvconnValues *row);
 static Datum client_address(bool *isnull);
 static ProvconnSpan span_of(const char *string);
+static void insert_row(const ProvconnAuditRow *row);
 static void note_attempt(const ProvconnAuditRow *row);
 static void notify_listeners(const ProvconnAuditRow *row);
 static const ProvconnUuid *get_uuid(const ProvconnValues *row, int column);
@@ -173,12 +174,8 @@ provconn_audit_compose(const ProvconnAuditEntry *entry, const ProvconnAuditStamp
 void
 provconn_audit_insert(const ProvconnAuditRow *row)
 {
-	Oid			leaf = provconn_partition_for(&row->stamp.audit_id, row->stamp.occurred_at);
-
-	provconn_store_insert(&provconn_entry_table, leaf, &row->values);
+	insert_row(row);
 	note_attempt(row);
-	if (provconn_settings_notify())
-		notify_listeners(row);
 }
 
 void
@@ -252,7 +249,8 @@ provconn_audit_record_attempt(const ProvconnAttempt *attempt)
 							DirectFunctionCall1(inet_in, CStringGetDatum(pnstrdup(attempt->client_address.data,
 																				  attempt->client_address.len))));
 	seal_row(&row);
-	provconn_audit_insert(&row);
+	/* Not an attempt of this session: it stays in the ring until it is committed. */
+	insert_row(&row);
 }
 
 uint64
@@ -382,6 +380,16 @@ span_of(const char *string)
 	ProvconnSpan span = {string, string != NULL ? strlen(string) : 0};
 
 	return span;
+}
+
+static void
+insert_row(const ProvconnAuditRow *row)
+{
+	Oid			leaf = provconn_partition_for(&row->stamp.audit_id, row->stamp.occurred_at);
+
+	provconn_store_insert(&provconn_entry_table, leaf, &row->values);
+	if (provconn_settings_notify())
+		notify_listeners(row);
 }
 
 /* What was written is an attempt until its transaction commits. */

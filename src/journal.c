@@ -25,6 +25,7 @@
 
 #define SLOT "provconn"
 
+static XLogRecPtr end_of_record(XLogRecPtr inserted);
 static bool acquire_slot(void);
 static bool create_slot(void);
 static bool is_ours(XLogReaderState *reader, const xl_logical_message **message);
@@ -43,10 +44,7 @@ provconn_journal_open(void)
 		(void) create_slot();
 		return from;
 	}
-	SpinLockAcquire(&MyReplicationSlot->mutex);
-	from = MyReplicationSlot->data.restart_lsn;
-	SpinLockRelease(&MyReplicationSlot->mutex);
-	return from != InvalidXLogRecPtr ? from : GetRedoRecPtr();
+	return MyReplicationSlot->data.restart_lsn;
 }
 
 void
@@ -101,12 +99,14 @@ provconn_journal_advance(void)
 		return;
 
 	/*
-	 * Who let go before this look has committed, or has put its attempts on
+	 * Who begins to hold WAL after this look writes beyond what was inserted
+	 * before it.  Who let go before it has committed, or has put its attempts on
 	 * record; that must be on disk before the WAL that tells of them may go.
 	 */
-	held = provconn_ring_held_wal();
 	inserted = GetXLogInsertRecPtr();
-	XLogFlush(inserted);
+	pg_memory_barrier();
+	held = provconn_ring_held_wal();
+	XLogFlush(end_of_record(GetXLogInsertRecPtr()));
 	if (held == InvalidXLogRecPtr || held > inserted)
 		held = inserted;
 	if (held <= MyReplicationSlot->data.restart_lsn)
@@ -118,13 +118,35 @@ provconn_journal_advance(void)
 	ReplicationSlotsComputeRequiredLSN();
 }
 
+/* Where a page was begun that holds nothing yet, the end is that of the one before. */
+static XLogRecPtr
+end_of_record(XLogRecPtr inserted)
+{
+	if (XLogSegmentOffset(inserted, wal_segment_size) == SizeOfXLogLongPHD)
+		return inserted - SizeOfXLogLongPHD;
+	if (inserted % XLOG_BLCKSZ == SizeOfXLogShortPHD)
+		return inserted - SizeOfXLogShortPHD;
+	return inserted;
+}
+
 static bool
 acquire_slot(void)
 {
-	if (max_replication_slots == 0 || SearchNamedReplicationSlot(SLOT, true) == NULL)
+	ReplicationSlot *slot = max_replication_slots > 0 ? SearchNamedReplicationSlot(SLOT, true) : NULL;
+
+	/* A subscription's, perhaps. */
+	if (slot == NULL || SlotIsLogical(slot))
 		return false;
 	provconn_compat_acquire_slot(SLOT);
-	return true;
+	if (MyReplicationSlot->data.restart_lsn != InvalidXLogRecPtr)
+		return true;
+	/* Such a slot keeps nothing, and never will again. */
+	ereport(WARNING,
+			(errmsg("the WAL that tells of reveals was removed"),
+			 errhint("Raise max_slot_wal_keep_size.")));
+	ReplicationSlotRelease();
+	ReplicationSlotDrop(SLOT, true);
+	return false;
 }
 
 static bool

@@ -16,6 +16,7 @@
 #include "erasure.h"
 #include "fault.h"
 #include "rotation.h"
+#include "statement.h"
 
 PG_FUNCTION_INFO_V1(provconn_rotate_key);
 PG_FUNCTION_INFO_V1(provconn_reencrypt);
@@ -23,10 +24,20 @@ PG_FUNCTION_INFO_V1(provconn_retire_key);
 PG_FUNCTION_INFO_V1(provconn_rewrap_keys);
 PG_FUNCTION_INFO_V1(provconn_erase_user);
 
+static Datum run_rotate_key(PG_FUNCTION_ARGS);
+static Datum run_retire_key(PG_FUNCTION_ARGS);
+static Datum run_rewrap_keys(PG_FUNCTION_ARGS);
+static Datum run_erase_user(PG_FUNCTION_ARGS);
 static void commit_and_go_on(void);
 
 Datum
 provconn_rotate_key(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_watch(run_rotate_key, fcinfo);
+}
+
+static Datum
+run_rotate_key(PG_FUNCTION_ARGS)
 {
 	provconn_call_require_writable("provconn_rotate_key");
 	PG_RETURN_INT32(provconn_rotation_rotate(GetUserId()));
@@ -53,6 +64,12 @@ provconn_reencrypt(PG_FUNCTION_ARGS)
 Datum
 provconn_retire_key(PG_FUNCTION_ARGS)
 {
+	return provconn_statement_watch(run_retire_key, fcinfo);
+}
+
+static Datum
+run_retire_key(PG_FUNCTION_ARGS)
+{
 	if (PG_ARGISNULL(0))
 		provconn_fault_raise(PROVCONN_FAULT_NULL_ARGUMENT, "key_id");
 	provconn_call_require_writable("provconn_retire_key");
@@ -63,12 +80,24 @@ provconn_retire_key(PG_FUNCTION_ARGS)
 Datum
 provconn_rewrap_keys(PG_FUNCTION_ARGS)
 {
+	return provconn_statement_watch(run_rewrap_keys, fcinfo);
+}
+
+static Datum
+run_rewrap_keys(PG_FUNCTION_ARGS)
+{
 	provconn_call_require_writable("provconn_rewrap_keys");
 	PG_RETURN_INT32(provconn_rotation_rewrap(GetUserId()));
 }
 
 Datum
 provconn_erase_user(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_watch(run_erase_user, fcinfo);
+}
+
+static Datum
+run_erase_user(PG_FUNCTION_ARGS)
 {
 	if (PG_ARGISNULL(0))
 		provconn_fault_raise(PROVCONN_FAULT_NULL_ARGUMENT, "user_id");

@@ -36,6 +36,9 @@ PG_FUNCTION_INFO_V1(provconn_reset_provider);
 static Datum run_refresh(PG_FUNCTION_ARGS);
 static Datum run_refresh_batch(PG_FUNCTION_ARGS);
 static Datum run_claim_due(PG_FUNCTION_ARGS);
+static Datum run_report_failure(PG_FUNCTION_ARGS);
+static Datum run_release(PG_FUNCTION_ARGS);
+static Datum run_expire_overdue(PG_FUNCTION_ARGS);
 static void read_refresh(Datum command, ProvconnRefreshCommand *refresh);
 static Tuplestorestate *begin_rows(FunctionCallInfo fcinfo);
 static void put_row(Tuplestorestate *rows, Datum composite);
@@ -161,6 +164,12 @@ run_claim_due(PG_FUNCTION_ARGS)
 Datum
 provconn_report_failure(PG_FUNCTION_ARGS)
 {
+	return provconn_statement_watch(run_report_failure, fcinfo);
+}
+
+static Datum
+run_report_failure(PG_FUNCTION_ARGS)
+{
 	Oid			caller = GetUserId();
 	ProvconnOutcome outcome;
 
@@ -175,6 +184,12 @@ provconn_report_failure(PG_FUNCTION_ARGS)
 Datum
 provconn_release(PG_FUNCTION_ARGS)
 {
+	return provconn_statement_watch(run_release, fcinfo);
+}
+
+static Datum
+run_release(PG_FUNCTION_ARGS)
+{
 	Oid			caller = GetUserId();
 	ProvconnOutcome outcome;
 
@@ -185,6 +200,12 @@ provconn_release(PG_FUNCTION_ARGS)
 
 Datum
 provconn_expire_overdue(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_watch(run_expire_overdue, fcinfo);
+}
+
+static Datum
+run_expire_overdue(PG_FUNCTION_ARGS)
 {
 	static const char *const names[] = {"grace", "max_connections"};
 	Oid			caller = GetUserId();

@@ -32,7 +32,6 @@ typedef struct Ring
 {
 	LWLockPadded *lock;
 	NameData	name;			/* of the database */
-	Oid			database;		/* once its worker was there */
 	Latch	   *worker;			/* its latch, while there is one */
 	uint64		read;			/* positions, in bytes */
 	uint64		written;
@@ -105,15 +104,6 @@ provconn_ring_here(void)
 		if (strcmp(NameStr(shared->rings[i].name), name) == 0)
 			ring = i;
 	return ring;
-}
-
-int
-provconn_ring_of(Oid database)
-{
-	for (int i = 0; i < provconn_ring_count(); i++)
-		if (shared->rings[i].database == database)
-			return i;
-	return -1;
 }
 
 bool
@@ -216,6 +206,18 @@ provconn_ring_is_empty(int at)
 	return empty;
 }
 
+size_t
+provconn_ring_room(int at)
+{
+	Ring	   *ring = &shared->rings[at];
+	size_t		room;
+
+	LWLockAcquire(&ring->lock->lock, LW_SHARED);
+	room = shared->ring_size - (ring->written - ring->read);
+	LWLockRelease(&ring->lock->lock);
+	return room;
+}
+
 bool
 provconn_ring_wait(int at, int seconds)
 {
@@ -240,7 +242,7 @@ provconn_ring_wait(int at, int seconds)
 }
 
 bool
-provconn_ring_attach_worker(int at, Oid database)
+provconn_ring_attach_worker(int at)
 {
 	Ring	   *ring = &shared->rings[at];
 	bool		attached;
@@ -248,10 +250,7 @@ provconn_ring_attach_worker(int at, Oid database)
 	LWLockAcquire(&ring->lock->lock, LW_EXCLUSIVE);
 	attached = ring->worker == NULL;
 	if (attached)
-	{
 		ring->worker = MyLatch;
-		ring->database = database;
-	}
 	LWLockRelease(&ring->lock->lock);
 	return attached;
 }

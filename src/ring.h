@@ -23,9 +23,6 @@ extern const char *provconn_ring_database(int ring);
 /* The ring of this session's database; -1 where it has none. */
 extern int	provconn_ring_here(void);
 
-/* The ring of a database by its oid, once its worker has been there; or -1. */
-extern int	provconn_ring_of(Oid database);
-
 /*
  * Puts an entry in, and wakes its reader.  Allocates nothing and raises nothing:
  * false where it is full.  lsn is where the WAL tells of the entry, if it does.
@@ -43,12 +40,13 @@ extern uint64 provconn_ring_losses(int ring);
 extern size_t provconn_ring_peek(int ring, char *buffer, size_t size);
 extern void provconn_ring_release(int ring, size_t bytes);
 extern bool provconn_ring_is_empty(int ring);
+extern size_t provconn_ring_room(int ring);
 
 /* Waits, for seconds at most, until what is in it now was read; false where it was not. */
 extern bool provconn_ring_wait(int ring, int seconds);
 
-/* Says who reads, and where from: a worker comes to its database, and leaves. */
-extern bool provconn_ring_attach_worker(int ring, Oid database);
+/* Says who reads: a worker comes to its database, and leaves. */
+extern bool provconn_ring_attach_worker(int ring);
 extern void provconn_ring_detach_worker(int ring);
 extern bool provconn_ring_has_worker(int ring);
 

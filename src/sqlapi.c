@@ -51,7 +51,15 @@ PG_FUNCTION_INFO_V1(provconn_check_install);
 PG_FUNCTION_INFO_V1(provconn_withdraw_defaults);
 
 static Datum run_connect(PG_FUNCTION_ARGS);
+static Datum run_initiate(PG_FUNCTION_ARGS);
+static Datum run_disconnect(PG_FUNCTION_ARGS);
 static Datum run_reauthenticate(PG_FUNCTION_ARGS);
+static Datum run_mark_expired(PG_FUNCTION_ARGS);
+static Datum run_mark_revoked(PG_FUNCTION_ARGS);
+static Datum run_mark_failed(PG_FUNCTION_ARGS);
+static Datum run_record_sync(PG_FUNCTION_ARGS);
+static Datum run_rename(PG_FUNCTION_ARGS);
+static Datum run_set_metadata(PG_FUNCTION_ARGS);
 static Datum run_reveal(PG_FUNCTION_ARGS);
 static Datum mark(FunctionCallInfo fcinfo, ProvconnEvent event, const char *function);
 static Datum form_revealed(const ProvconnOutcome *outcome, const ProvconnCredentials *revealed);
@@ -90,6 +98,12 @@ run_connect(PG_FUNCTION_ARGS)
 Datum
 provconn_initiate(PG_FUNCTION_ARGS)
 {
+	return provconn_statement_watch(run_initiate, fcinfo);
+}
+
+static Datum
+run_initiate(PG_FUNCTION_ARGS)
+{
 	Oid			caller = GetUserId();
 	ProvconnConnectCommand command = {0};
 	ProvconnOutcome outcome;
@@ -106,6 +120,12 @@ provconn_initiate(PG_FUNCTION_ARGS)
 
 Datum
 provconn_disconnect(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_watch(run_disconnect, fcinfo);
+}
+
+static Datum
+run_disconnect(PG_FUNCTION_ARGS)
 {
 	Oid			caller = GetUserId();
 	ProvconnDisconnectCommand command;
@@ -151,11 +171,23 @@ run_reauthenticate(PG_FUNCTION_ARGS)
 Datum
 provconn_mark_expired(PG_FUNCTION_ARGS)
 {
+	return provconn_statement_watch(run_mark_expired, fcinfo);
+}
+
+static Datum
+run_mark_expired(PG_FUNCTION_ARGS)
+{
 	return mark(fcinfo, PROVCONN_EVENT_MARK_EXPIRED, "provconn_mark_expired");
 }
 
 Datum
 provconn_mark_revoked(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_watch(run_mark_revoked, fcinfo);
+}
+
+static Datum
+run_mark_revoked(PG_FUNCTION_ARGS)
 {
 	return mark(fcinfo, PROVCONN_EVENT_MARK_REVOKED, "provconn_mark_revoked");
 }
@@ -163,17 +195,35 @@ provconn_mark_revoked(PG_FUNCTION_ARGS)
 Datum
 provconn_mark_failed(PG_FUNCTION_ARGS)
 {
+	return provconn_statement_watch(run_mark_failed, fcinfo);
+}
+
+static Datum
+run_mark_failed(PG_FUNCTION_ARGS)
+{
 	return mark(fcinfo, PROVCONN_EVENT_MARK_FAILED, "provconn_mark_failed");
 }
 
 Datum
 provconn_record_sync(PG_FUNCTION_ARGS)
 {
+	return provconn_statement_watch(run_record_sync, fcinfo);
+}
+
+static Datum
+run_record_sync(PG_FUNCTION_ARGS)
+{
 	return mark(fcinfo, PROVCONN_EVENT_RECORD_SYNC, "provconn_record_sync");
 }
 
 Datum
 provconn_rename(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_watch(run_rename, fcinfo);
+}
+
+static Datum
+run_rename(PG_FUNCTION_ARGS)
 {
 	Oid			caller = GetUserId();
 	ProvconnOutcome outcome;
@@ -186,6 +236,12 @@ provconn_rename(PG_FUNCTION_ARGS)
 
 Datum
 provconn_set_metadata(PG_FUNCTION_ARGS)
+{
+	return provconn_statement_watch(run_set_metadata, fcinfo);
+}
+
+static Datum
+run_set_metadata(PG_FUNCTION_ARGS)
 {
 	Oid			caller = GetUserId();
 	ProvconnOutcome outcome;

@@ -45,14 +45,31 @@ provconn_statement_shield(PGFunction body, FunctionCallInfo fcinfo)
 	provconn_statement_hide();
 	PG_TRY();
 	{
+		result = provconn_statement_watch(body, fcinfo);
+	}
+	PG_CATCH();
+	{
+		/* The error is still the current one: these two concern it. */
+		errhidestmt(true);
+		errhidecontext(true);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	return result;
+}
+
+Datum
+provconn_statement_watch(PGFunction body, FunctionCallInfo fcinfo)
+{
+	Datum		result;
+
+	PG_TRY();
+	{
 		result = body(fcinfo);
 	}
 	PG_CATCH();
 	{
 		strlcpy(last_error, unpack_sql_state(geterrcode()), sizeof(last_error));
-		/* The error is still the current one: these two concern it. */
-		errhidestmt(true);
-		errhidecontext(true);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();

@@ -23,6 +23,9 @@ extern void provconn_statement_hide(void);
  */
 extern Datum provconn_statement_shield(PGFunction body, FunctionCallInfo fcinfo);
 
+/* Calls the body of another entry point that commands come in by. */
+extern Datum provconn_statement_watch(PGFunction body, FunctionCallInfo fcinfo);
+
 /*
  * The SQLSTATE of the last error that came out of one of these; NULL where there
  * was none since it was last forgotten.

@@ -11,9 +11,13 @@
  */
 #include "postgres.h"
 
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/tableam.h"
 #include "access/transam.h"
 #include "access/xact.h"
-#include "commands/dbcommands.h"
+#include "catalog/pg_database.h"
 #include "commands/extension.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -45,6 +49,8 @@
 #define EXPIRE_BATCH 1000
 #define LINGER_MS 500			/* how long a worker waits for more */
 #define RETRY_MS 5000			/* after a worker failed, or what it has is still open */
+#define ROOM_MS 60000			/* how long a full ring is waited for */
+#define TELL_MS 60000			/* how often the same is told in the log */
 #define ADVANCE_MS 10000		/* how often the WAL that is not needed is let go */
 #define MAX_FAILURES 3
 
@@ -60,23 +66,34 @@ typedef struct Database
 	BackgroundWorkerHandle *handle;
 	TimestampTz not_before;		/* no worker is started until then */
 	TimestampTz housekeeping;	/* when that is due next */
+	Oid			oid;			/* as its sessions write it to the WAL */
+	bool		is_absent;		/* as has been said */
+	bool		is_stuck;		/* its ring is full, and stays so */
 } Database;
 
-static void start_workers(Database *databases);
-static long next_wait(const Database *databases, TimestampTz advance_at);
+static Database *databases = NULL;
+
+static void start_workers(void);
+static long next_wait(TimestampTz advance_at);
 static void start_worker(int ring, Database *database);
+static bool is_there(int ring, Database *database);
+static void look_up_databases(void);
 static void take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn);
-static void read_journal(void);
-static int	ring_of_database(Oid database);
+static void read_journal(XLogRecPtr from);
+static bool wait_for_room(int ring);
+static void set_options(void);
 static bool has_extension(void);
+static void lose_attempts(int ring);
 static bool record_attempts(int ring);
 static size_t record_batch(int ring, const char *bytes, size_t size, bool one_by_one);
 static void record_one(const ProvconnAttempt *attempt, List **open);
 static bool skip_failing(int ring, const ProvconnAttempt *attempt);
+static long housekeeping_ms(void);
 static void keep_house(void);
 static void run_task(const char *name, Task task);
 static void seal_audit(void);
 static void expire_connections(void);
+static bool is_settled(void);
 static void begin_transaction(const char *activity);
 static void end_transaction(void);
 static TimestampTz in_ms(long ms);
@@ -107,7 +124,6 @@ forget_launcher(int code, Datum arg)
 void
 provconn_launcher_main(Datum argument)
 {
-	Database   *databases;
 	TimestampTz advance_at;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
@@ -118,7 +134,7 @@ provconn_launcher_main(Datum argument)
 	on_shmem_exit(forget_launcher, (Datum) 0);
 	provconn_ring_set_launcher(MyLatch);
 
-	run_task("reading what the WAL tells of reveals", read_journal);
+	read_journal(provconn_journal_open());
 	advance_at = in_ms(0);
 	for (;;)
 	{
@@ -128,21 +144,24 @@ provconn_launcher_main(Datum argument)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			/* What was put off for a day is not, when it is to be each minute. */
+			for (int i = 0; i < provconn_ring_count(); i++)
+				databases[i].housekeeping = Min(databases[i].housekeeping, in_ms(housekeeping_ms()));
 		}
-		start_workers(databases);
+		start_workers();
 		if (GetCurrentTimestamp() >= advance_at)
 		{
 			provconn_journal_advance();
 			advance_at = in_ms(ADVANCE_MS);
 		}
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 next_wait(databases, advance_at), PG_WAIT_EXTENSION);
+						 next_wait(advance_at), PG_WAIT_EXTENSION);
 	}
 }
 
 /* A worker for each database that has something to do and none. */
 static void
-start_workers(Database *databases)
+start_workers(void)
 {
 	TimestampTz now = GetCurrentTimestamp();
 
@@ -165,12 +184,60 @@ start_workers(Database *databases)
 			(now < database->housekeeping &&
 			 (provconn_ring_is_empty(i) || now < provconn_ring_due(i))))
 			continue;
-		start_worker(i, database);
+		if (is_there(i, database))
+			start_worker(i, database);
 	}
 }
 
+/* Where there is no such database it is said once, and looked for now and then. */
+static bool
+is_there(int ring, Database *database)
+{
+	look_up_databases();
+	if (OidIsValid(database->oid))
+	{
+		database->is_absent = false;
+		return true;
+	}
+	if (!database->is_absent)
+		ereport(LOG,
+				(errmsg("database \"%s\" of provconn.databases does not exist, or takes no connections",
+						provconn_ring_database(ring))));
+	database->is_absent = true;
+	lose_attempts(ring);
+	database->not_before = in_ms(RETRY_MS);
+	return false;
+}
+
+/* All rows are read: who is in no database may not have the indexes. */
+static void
+look_up_databases(void)
+{
+	Relation	rel;
+	TableScanDesc scan;
+	HeapTuple	tuple;
+
+	for (int i = 0; i < provconn_ring_count(); i++)
+		databases[i].oid = InvalidOid;
+	StartTransactionCommand();
+	(void) GetTransactionSnapshot();
+	rel = table_open(DatabaseRelationId, AccessShareLock);
+	scan = table_beginscan_catalog(rel, 0, NULL);
+	while ((tuple = heap_getnext(scan, ForwardScanDirection)) != NULL)
+	{
+		Form_pg_database row = (Form_pg_database) GETSTRUCT(tuple);
+
+		for (int i = 0; row->datallowconn && i < provconn_ring_count(); i++)
+			if (strcmp(provconn_ring_database(i), NameStr(row->datname)) == 0)
+				databases[i].oid = row->oid;
+	}
+	table_endscan(scan);
+	table_close(rel, AccessShareLock);
+	CommitTransactionCommand();
+}
+
 static long
-next_wait(const Database *databases, TimestampTz advance_at)
+next_wait(TimestampTz advance_at)
 {
 	TimestampTz now = GetCurrentTimestamp();
 	TimestampTz next = advance_at;
@@ -191,8 +258,8 @@ next_wait(const Database *databases, TimestampTz advance_at)
 static void
 start_worker(int ring, Database *database)
 {
+	static TimestampTz tell_at = 0;
 	BackgroundWorker worker = {0};
-	int			interval = provconn_settings_seal_interval();
 
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
@@ -207,55 +274,97 @@ start_worker(int ring, Database *database)
 	if (RegisterDynamicBackgroundWorker(&worker, &database->handle))
 	{
 		if (GetCurrentTimestamp() >= database->housekeeping)
-			database->housekeeping = in_ms((interval > 0 ? interval : 60) * 1000L);
+			database->housekeeping = in_ms(housekeeping_ms());
 		/* A database that is not there is not tried again at once. */
 		database->not_before = in_ms(100);
 		return;
 	}
 	database->handle = NULL;
 	database->not_before = in_ms(RETRY_MS);
+	if (GetCurrentTimestamp() < tell_at)
+		return;
+	tell_at = in_ms(TELL_MS);
 	ereport(LOG,
 			(errmsg("provconn could not start a worker for database \"%s\"", provconn_ring_database(ring)),
 			 errhint("Raise max_worker_processes.")));
 }
 
-/* Reveals whose transactions a crash ended are on record by what the WAL tells alone. */
+/* Where it can't be read, that is said, and the rest goes on. */
 static void
-read_journal(void)
+read_journal(XLogRecPtr from)
 {
-	provconn_journal_read(provconn_journal_open(), take_message);
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		look_up_databases();
+		provconn_journal_read(from, take_message);
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		if (error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+			ReThrowError(error);
+		ereport(WARNING,
+				(errmsg("provconn could not read what the WAL tells of reveals before a crash: %s", error->message),
+				 errdetail("Reveals whose transactions the crash ended may not be on record.")));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
 }
 
 /* A read: whether its transaction committed is for the worker to find out. */
 static void
 take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn)
 {
-	int			ring = ring_of_database(database);
 	char		copy[PROVCONN_ATTEMPT_MAX];
 	ProvconnAttempt attempt;
+	int			ring = 0;
 
-	if (ring < 0 || !provconn_attempt_decode(bytes, size, &attempt))
+	while (ring < provconn_ring_count() && databases[ring].oid != database)
+		ring++;
+	if (ring == provconn_ring_count() || !provconn_attempt_decode(bytes, size, &attempt))
 		return;
 	attempt.is_open = true;
 	attempt.lsn = lsn;
 	size = provconn_attempt_encode(&attempt, copy, sizeof(copy));
-	if (!provconn_ring_push(ring, copy, (uint32) size, lsn))
+	while (!provconn_ring_push(ring, copy, (uint32) size, lsn))
+	{
+		if (wait_for_room(ring))
+			continue;
 		provconn_attempt_lose(ring, &attempt);
+		return;
+	}
+	databases[ring].is_stuck = false;
 }
 
-static int
-ring_of_database(Oid database)
+/*
+ * There may be more to tell than a ring can hold: its worker reads along.  False
+ * where none makes room.
+ */
+static bool
+wait_for_room(int ring)
 {
-	int			ring = provconn_ring_of(database);
-	char	   *name;
+	Database   *database = &databases[ring];
+	TimestampTz until = in_ms(ROOM_MS);
+	size_t		room = provconn_ring_room(ring);
 
-	if (ring >= 0)
-		return ring;
-	name = get_database_name(database);
-	for (int i = 0; name != NULL && i < provconn_ring_count(); i++)
-		if (strcmp(provconn_ring_database(i), name) == 0)
-			return i;
-	return -1;
+	while (!database->is_stuck && provconn_ring_room(ring) <= room)
+	{
+		if (GetCurrentTimestamp() >= until)
+			database->is_stuck = true;
+		start_workers();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return !database->is_stuck;
 }
 
 static void
@@ -269,22 +378,27 @@ provconn_worker_main(Datum argument)
 {
 	int			ring = DatumGetInt32(argument);
 	TimestampTz housekeeping;
+	TimestampTz leave_at;
 
 	memcpy(&housekeeping, MyBgworkerEntry->bgw_extra, sizeof(housekeeping));
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(provconn_ring_database(ring), NULL, 0);
-	if (!provconn_ring_attach_worker(ring, MyDatabaseId))
+	if (!provconn_ring_attach_worker(ring))
 		return;
 	before_shmem_exit(leave_ring, Int32GetDatum(ring));
-	(void) set_config_option("application_name", "provconn worker", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SET, true, 0, false);
+	set_options();
 	if (!has_extension())
+	{
+		lose_attempts(ring);
 		return;
+	}
 	if (GetCurrentTimestamp() >= housekeeping)
 		keep_house();
-	for (;;)
+	/* Where there always is more, the next worker keeps house. */
+	leave_at = in_ms(housekeeping_ms());
+	while (GetCurrentTimestamp() < leave_at)
 	{
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();
@@ -296,6 +410,25 @@ provconn_worker_main(Datum argument)
 	}
 }
 
+/* What is set for the sessions of a database, or of all, must not stop a worker. */
+static void
+set_options(void)
+{
+	static const char *const options[][2] = {
+		{"application_name", "provconn worker"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_read_only", "off"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"session_replication_role", "origin"},
+		{"statement_timeout", "0"},
+		{"synchronous_commit", "local"},
+	};
+
+	for (int i = 0; i < (int) lengthof(options); i++)
+		SetConfigOption(options[i][0], options[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+}
+
 static bool
 has_extension(void)
 {
@@ -305,6 +438,33 @@ has_extension(void)
 	found = OidIsValid(get_extension_oid("provconn", true));
 	end_transaction();
 	return found;
+}
+
+/*
+ * What was rolled back where provconn was dropped then has no place to be on
+ * record.  It must not stay in the ring, and hold WAL, until there is one again.
+ */
+static void
+lose_attempts(int ring)
+{
+	char	   *bytes = palloc(BATCH_BYTES);
+	size_t		size;
+
+	while ((size = provconn_ring_peek(ring, bytes, BATCH_BYTES)) > 0)
+	{
+		for (size_t done = 0; done < size;)
+		{
+			ProvconnAttempt attempt;
+			uint32		entry_size;
+
+			memcpy(&entry_size, bytes + done, sizeof(entry_size));
+			if (provconn_attempt_decode(bytes + done + sizeof(entry_size), entry_size, &attempt))
+				provconn_attempt_lose(ring, &attempt);
+			done += sizeof(entry_size) + entry_size;
+		}
+		provconn_ring_release(ring, size);
+	}
+	pfree(bytes);
 }
 
 /*
@@ -339,10 +499,9 @@ record_batch(int ring, const char *bytes, size_t size, bool one_by_one)
 	int			entries = 0;
 	List	   *open = NIL;
 	ListCell   *cell;
-	bool		only_open = true;
 
 	begin_transaction("putting attempts on record");
-	while (done < size && entries++ < (one_by_one ? 1 : BATCH_ENTRIES))
+	for (; done < size && entries < (one_by_one ? 1 : BATCH_ENTRIES); entries++)
 	{
 		ProvconnAttempt attempt;
 		uint32		entry_size;
@@ -354,7 +513,6 @@ record_batch(int ring, const char *bytes, size_t size, bool one_by_one)
 				provconn_attempt_lose(ring, &attempt);
 			else
 				record_one(&attempt, &open);
-			only_open &= attempt.is_open && open != NIL;
 		}
 		done += sizeof(entry_size) + entry_size;
 	}
@@ -369,7 +527,7 @@ record_batch(int ring, const char *bytes, size_t size, bool one_by_one)
 		if (!provconn_ring_push(ring, copy, (uint32) copy_size, attempt->lsn))
 			provconn_attempt_lose(ring, attempt);
 	}
-	if (only_open)
+	if (list_length(open) == entries)
 		provconn_ring_set_due(ring, in_ms(RETRY_MS));
 	end_transaction();
 	return done;
@@ -401,6 +559,14 @@ skip_failing(int ring, const ProvconnAttempt *attempt)
 	return provconn_ring_failures(ring, 0) > 2 * MAX_FAILURES;
 }
 
+static long
+housekeeping_ms(void)
+{
+	int			interval = provconn_settings_seal_interval();
+
+	return (interval > 0 ? interval : 60) * 1000L;
+}
+
 static void
 keep_house(void)
 {
@@ -417,7 +583,8 @@ run_task(const char *name, Task task)
 	PG_TRY();
 	{
 		begin_transaction(name);
-		task();
+		if (is_settled())
+			task();
 		end_transaction();
 	}
 	PG_CATCH();
@@ -444,8 +611,7 @@ run_task(const char *name, Task task)
 static void
 seal_audit(void)
 {
-	/* Where a dump is being restored, its triggers come last. */
-	if (provconn_settings_seal_interval() > 0 && provconn_seal_is_settled())
+	if (provconn_settings_seal_interval() > 0)
 		(void) provconn_seal_make(true);
 }
 
@@ -454,10 +620,20 @@ expire_connections(void)
 {
 	Interval	grace = {0};
 
-	if (provconn_settings_expire_after() < 0 || !provconn_seal_is_settled())
+	if (provconn_settings_expire_after() < 0)
 		return;
 	grace.time = provconn_settings_expire_after();
 	(void) provconn_queue_expire_overdue(GetUserId(), &grace, EXPIRE_BATCH);
+}
+
+/*
+ * Whether nobody is restoring a dump here (its triggers come last), and the tables
+ * are not those of a publisher, which seals and expires itself.
+ */
+static bool
+is_settled(void)
+{
+	return provconn_seal_is_possible() && provconn_seal_is_settled();
 }
 
 static void
