@@ -69,6 +69,7 @@ static void begin_write(RowWriter *writer, Relation rel, Bitmapset *updated);
 static void end_write(RowWriter *writer);
 static void prepare_statement(ProvconnStatement *statement);
 static bool has_generic_plan(SPIPlanPtr plan);
+static void keep_from_compiling(ProvconnIdentity *saved);
 static void override_setting(const char *name, const char *value);
 static RegProcedure equality_of(Oid type);
 static void forget_relation(Datum arg, Oid relid);
@@ -303,6 +304,8 @@ provconn_store_run(ProvconnTable *table, ProvconnStatement *statement,
 	uint64		processed;
 
 	provconn_store_enter(table, &saved);
+	if (statement->custom)
+		keep_from_compiling(&saved);
 	SPI_connect();
 	prepare_statement(statement);
 	if (statement->by_index && !has_generic_plan(statement->plan))
@@ -359,6 +362,7 @@ provconn_store_query(ProvconnTable *table, ProvconnStatement *statement,
 	bool		more = true;
 
 	provconn_store_enter(table, &saved);
+	keep_from_compiling(&saved);
 	SPI_connect();
 	prepare_statement(statement);
 	portal = SPI_cursor_open(NULL, statement->plan, unconstify(Datum *, values), nulls, frozen);
@@ -655,6 +659,15 @@ has_generic_plan(SPIPlanPtr plan)
 	AcceptInvalidationMessages();
 	source = linitial(SPI_plan_get_plan_sources(plan));
 	return source->is_valid && source->gplan != NULL && source->gplan->is_valid;
+}
+
+/* JIT compiles what has hundreds of expressions for seconds, to save milliseconds. */
+static void
+keep_from_compiling(ProvconnIdentity *saved)
+{
+	if (saved->settings == 0)
+		saved->settings = NewGUCNestLevel();
+	override_setting("jit", "off");
 }
 
 static void
