@@ -265,6 +265,11 @@ COMMENT ON FUNCTION provconn.is_archived(uuid) IS 'whether an audit row of that 
 COMMENT ON FUNCTION provconn.verify_rows(uuid, uuid) IS 'provconn_verify_audit: rows, commitments, leaves';
 COMMENT ON FUNCTION provconn.verify_erasures(uuid, uuid) IS 'provconn_verify_audit: personal values that are gone';
 COMMENT ON FUNCTION provconn.verify_chains(uuid, uuid) IS 'provconn_verify_audit: chains';
+COMMENT ON FUNCTION provconn.verify_rows_of(uuid, uuid, integer, uuid) IS 'verify_rows of one shard, and of a user in others';
+COMMENT ON FUNCTION provconn.verify_erasures_of(uuid, uuid, integer) IS 'verify_erasures of one shard';
+COMMENT ON FUNCTION provconn.verify_chains_of(uuid, uuid, integer) IS 'verify_chains of one shard';
+COMMENT ON FUNCTION provconn.digest_json(provconn.seal) IS 'the digest of a seal';
+COMMENT ON FUNCTION provconn.shard_of(uuid) IS 'provconn_shard_of, for functions of this schema';
 COMMENT ON FUNCTION provconn.verify_seals(boolean) IS 'provconn_verify_audit: seals';
 COMMENT ON FUNCTION provconn.verify_digest(jsonb) IS 'provconn_verify_audit: the digest from outside';
 COMMENT ON FUNCTION provconn.verify_triggers() IS 'provconn_verify_audit: triggers';
