@@ -21,6 +21,7 @@
 #include "listing.h"
 #include "markup.h"
 #include "report.h"
+#include "ring.h"
 #include "shard.h"
 #include "store.h"
 #include "style.h"
@@ -171,6 +172,7 @@ static void put_overview(const Report *report);
 static void put_life(Report *report, int number);
 static bool add_event(HeapTuple tuple, TupleDesc tupdesc, void *arg);
 static void put_lists(const Report *report);
+static const char *tell_losses(void);
 static void put_list(const Report *report, const char *id, const char *heading, const char *explanation,
 					 const char *caption, const char *kind, int64 count);
 static void put_notices(Report *report);
@@ -550,14 +552,32 @@ put_lists(const Report *report)
 			 " reveal and the name of a claim&#39;s worker.",
 			 "Reads", "read", count_of(report, COUNT_READS));
 	put_list(report, "refused", "Refused and rolled back",
-			 "What was asked for and did not happen: by this user, with this user&#39;s connections, or in this"
-			 " user&#39;s name.",
+			 psprintf("What was asked for and did not happen: by this user, with this user&#39;s connections, or in"
+					  " this user&#39;s name.%s",
+					  tell_losses()),
 			 "Attempts", "refused", count_of(report, COUNT_REFUSED) + count_of(report, COUNT_ROLLED_BACK));
 	put_list(report, "direct", "Changes by direct SQL",
 			 "Changes of this user&#39;s connections by who wrote into the tables, past the functions.",
 			 "Changes", "direct", count_of(report, COUNT_DIRECT));
 	put_list(report, "elsewhere", "Rows of no connection",
 			 "What concerned the user as a whole.", "Rows", "elsewhere", count_of(report, COUNT_ELSEWHERE));
+}
+
+/* What may be missing among attempts that were rolled back. */
+static const char *
+tell_losses(void)
+{
+	int			ring = provconn_ring_here();
+	uint64		losses = ring >= 0 ? provconn_ring_losses(ring) : 0;
+
+	if (ring < 0)
+		return " At present attempts that are rolled back are not noted here: <code>provconn.databases</code>"
+			" does not have this database, or the library is not preloaded.";
+	if (losses == 0)
+		return "";
+	return psprintf(" Since the server started " UINT64_FORMAT " attempts, of any user of this database, went to the"
+					" server log alone.",
+					losses);
 }
 
 static void
