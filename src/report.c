@@ -402,7 +402,7 @@ put_checks(const Report *report)
 						   ", which is all there are: each follows the one before, and has its hash and"
 						   " the root of its leaves.</li>\n"
 						   "<li>The triggers that guard the tables are all in place.</li>\n</ul>\n"
-						   "<p class=\"dim\">Not checked were rows of other shards, the seals&#39; authentication by their"
+						   "<p class=\"dim\">Not checked were other users&#39; rows in other shards, the seals&#39; authentication by their"
 						   " key, and a digest that was kept outside of the database: <code>provconn_verify_audit()</code>"
 						   " does that. Months that were archived are not in this report.</p>\n");
 }
