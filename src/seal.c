@@ -160,11 +160,7 @@ static ProvconnStatement settled_state = {
 };
 
 static ProvconnStatement newest_digest = {
-	.sql = "SELECT pg_catalog.jsonb_build_object('format', 1, 'seal_id', s.seal_id, 'sealed_at',"
-	" provconn.utc(s.sealed_at), 'rows', s.row_count, 'heads', s.head_count,"
-	" 'root', pg_catalog.encode(s.root, 'hex'), 'seal_hash', pg_catalog.encode(s.seal_hash, 'hex'),"
-	" 'mac', pg_catalog.encode(s.mac, 'hex'))::pg_catalog.text"
-	" FROM provconn.seal AS s ORDER BY s.seal_id DESC LIMIT 1"
+	.sql = "SELECT provconn.digest_json(s)::pg_catalog.text FROM provconn.seal AS s ORDER BY s.seal_id DESC LIMIT 1"
 };
 
 /* The row as its proof shows it; $1 is its shard, $2 its id. */

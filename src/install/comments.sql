@@ -239,6 +239,8 @@ COMMENT ON FUNCTION @extschema@.provconn_verify_audit(jsonb, timestamptz, timest
     IS 'checks the audit against its hashes, seals and the digest of one: a row for each problem';
 COMMENT ON FUNCTION @extschema@.provconn_audit_proof(uuid)
     IS 'proof that a row is in a sealed audit, for who has the digest of the seal';
+COMMENT ON FUNCTION @extschema@.provconn_audit_report(uuid)
+    IS 'what the audit has of a user, as a page of HTML';
 COMMENT ON FUNCTION @extschema@.provconn_events(text, integer)
     IS 'events of the audit after a position, each once, in an order that stays';
 COMMENT ON FUNCTION @extschema@.provconn_attempts_lost()
@@ -265,6 +267,19 @@ COMMENT ON FUNCTION provconn.is_archived(uuid) IS 'whether an audit row of that 
 COMMENT ON FUNCTION provconn.verify_rows(uuid, uuid) IS 'provconn_verify_audit: rows, commitments, leaves';
 COMMENT ON FUNCTION provconn.verify_erasures(uuid, uuid) IS 'provconn_verify_audit: personal values that are gone';
 COMMENT ON FUNCTION provconn.verify_chains(uuid, uuid) IS 'provconn_verify_audit: chains';
+COMMENT ON FUNCTION provconn.verify_rows_of(uuid, uuid, integer, uuid) IS 'verify_rows of one shard, and of a user in others';
+COMMENT ON FUNCTION provconn.verify_erasures_of(uuid, uuid, integer) IS 'verify_erasures of one shard';
+COMMENT ON FUNCTION provconn.verify_chains_of(uuid, uuid, integer) IS 'verify_chains of one shard';
+COMMENT ON FUNCTION provconn.digest_json(provconn.seal) IS 'the digest of a seal';
+COMMENT ON FUNCTION provconn.shard_of(uuid) IS 'provconn_shard_of, for functions of this schema';
+COMMENT ON FUNCTION provconn.user_rows(uuid, integer) IS 'provconn_audit_report: audit rows of a user';
+COMMENT ON FUNCTION provconn.report_time(timestamptz) IS 'provconn_audit_report: a time, in UTC';
+COMMENT ON FUNCTION provconn.report_counts(uuid, integer) IS 'provconn_audit_report: what there is';
+COMMENT ON FUNCTION provconn.report_connections(uuid, integer) IS 'provconn_audit_report: connections';
+COMMENT ON FUNCTION provconn.report_rows(uuid, integer, text, uuid, integer) IS 'provconn_audit_report: rows of tables';
+COMMENT ON FUNCTION provconn.report_events(uuid, integer, uuid) IS 'provconn_audit_report: events of a picture';
+COMMENT ON FUNCTION provconn.report_problems(uuid, integer) IS 'provconn_audit_report: verification';
+COMMENT ON FUNCTION provconn.report_notices() IS 'provconn_audit_report: imports and archives';
 COMMENT ON FUNCTION provconn.verify_seals(boolean) IS 'provconn_verify_audit: seals';
 COMMENT ON FUNCTION provconn.verify_digest(jsonb) IS 'provconn_verify_audit: the digest from outside';
 COMMENT ON FUNCTION provconn.verify_triggers() IS 'provconn_verify_audit: triggers';

@@ -219,6 +219,9 @@ RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATH
 CREATE FUNCTION @extschema@.provconn_audit_proof(audit_id uuid)
 RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 
+CREATE FUNCTION @extschema@.provconn_audit_report(user_id uuid)
+RETURNS text LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
 CREATE FUNCTION @extschema@.provconn_events(
     after text DEFAULT NULL,
     max_events integer DEFAULT 1000,

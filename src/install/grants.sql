@@ -73,6 +73,7 @@ INSERT INTO provconn.capability (capability, object_name, is_function) VALUES
     ('auditor', 'provconn_audit_log', false),
     ('auditor', 'provconn_verify_audit', true),
     ('auditor', 'provconn_audit_proof', true),
+    ('auditor', 'provconn_audit_report', true),
     ('auditor', 'provconn_events', true),
     ('operator', 'provconn_register_provider', true),
     ('operator', 'provconn_set_provider_active', true),

@@ -155,14 +155,34 @@ LEFT JOIN provconn.audit AS a
 ORDER BY l.seal_id, l.leaf_index
 $function$;
 
+-- The newest of these is what to keep outside of the database.
+CREATE FUNCTION provconn.digest_json(seal provconn.seal)
+RETURNS jsonb LANGUAGE sql STABLE PARALLEL SAFE
+RETURN pg_catalog.jsonb_build_object(
+    'format', 1,
+    'seal_id', seal.seal_id,
+    'sealed_at', provconn.utc(seal.sealed_at),
+    'rows', seal.row_count,
+    'heads', seal.head_count,
+    'root', provconn.hex(seal.root),
+    'seal_hash', provconn.hex(seal.seal_hash),
+    'mac', provconn.hex(seal.mac));
+
+CREATE FUNCTION provconn.shard_of(id uuid)
+RETURNS integer LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN @extschema@.provconn_shard_of(id);
+
 -- Whether a row is in a month that was detached on the record.
 CREATE FUNCTION provconn.is_archived(id uuid)
 RETURNS boolean LANGUAGE sql STABLE STRICT PARALLEL SAFE
 RETURN EXISTS (SELECT FROM provconn.archive AS r
     WHERE id OPERATOR(pg_catalog.>=) r.from_id AND id OPERATOR(pg_catalog.<) r.to_id);
 
--- Rows against their hashes, commitments and seals.
-CREATE FUNCTION provconn.verify_rows(from_id uuid, to_id uuid)
+-- The functions that end in "_of" look at one shard, where it is not null.
+
+-- Rows against their hashes, commitments and seals; with the shard come the rows
+-- of other shards in which the user claimed another's connection.
+CREATE FUNCTION provconn.verify_rows_of(from_id uuid, to_id uuid, shard integer, user_id uuid)
 RETURNS TABLE (severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)
 LANGUAGE sql STABLE AS $function$
 WITH newest AS (
@@ -183,13 +203,18 @@ FROM (SELECT e.audit_id, e.connection_id, e.seq, e.entry_hash, e.origin, e.trans
                      e.application_name, e.client_address::pg_catalog.text) IS NULL) AS is_committed
       FROM provconn.audit AS e
       WHERE ($1 IS NULL OR e.audit_id OPERATOR(pg_catalog.>=) $1)
-        AND ($2 IS NULL OR e.audit_id OPERATOR(pg_catalog.<) $2)) AS a
+        AND ($2 IS NULL OR e.audit_id OPERATOR(pg_catalog.<) $2)
+        AND ($3 IS NULL OR e.shard_key OPERATOR(pg_catalog.=) $3
+             OR (e.owner_id IS NOT NULL AND e.user_id OPERATOR(pg_catalog.=) $4))) AS a
 FULL JOIN (SELECT s.seal_id, i.audit_id, i.entry_hash
            FROM provconn.seal AS s, provconn.seal_leaves(s.leaves) AS i
            WHERE ($1 IS NULL OR s.last_id OPERATOR(pg_catalog.>=) $1
                   AND i.audit_id OPERATOR(pg_catalog.>=) $1)
              AND ($2 IS NULL OR s.first_id OPERATOR(pg_catalog.<) $2
-                  AND i.audit_id OPERATOR(pg_catalog.<) $2)) AS l
+                  AND i.audit_id OPERATOR(pg_catalog.<) $2)
+             AND ($3 IS NULL OR provconn.shard_of(i.audit_id) OPERATOR(pg_catalog.=) $3
+                  OR i.audit_id OPERATOR(pg_catalog.=) ANY (SELECT o.audit_id FROM provconn.audit AS o
+                      WHERE o.owner_id IS NOT NULL AND o.user_id OPERATOR(pg_catalog.=) $4))) AS l
     ON l.audit_id OPERATOR(pg_catalog.=) a.audit_id
 CROSS JOIN LATERAL (
     SELECT 'missing' AS problem, 'the row was sealed and is gone' AS detail
@@ -213,8 +238,14 @@ WHERE a.audit_id IS NULL OR l.audit_id IS NULL OR NOT a.is_whole OR NOT a.is_com
     OR l.entry_hash OPERATOR(pg_catalog.<>) a.entry_hash
 $function$;
 
+CREATE FUNCTION provconn.verify_rows(from_id uuid, to_id uuid)
+RETURNS TABLE (severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)
+LANGUAGE sql STABLE AS $function$
+SELECT * FROM provconn.verify_rows_of($1, $2, NULL, NULL)
+$function$;
+
 -- Personal values that are gone although their user was not erased.
-CREATE FUNCTION provconn.verify_erasures(from_id uuid, to_id uuid)
+CREATE FUNCTION provconn.verify_erasures_of(from_id uuid, to_id uuid, shard integer)
 RETURNS TABLE (severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)
 LANGUAGE sql STABLE AS $function$
 SELECT 'problem', 'altered', a.audit_id, a.connection_id, a.seq, NULL::pg_catalog.int8,
@@ -224,13 +255,21 @@ JOIN provconn.connection AS c ON c.connection_id OPERATOR(pg_catalog.=) a.connec
 WHERE a.personal_salt IS NULL AND a.error_code IS DISTINCT FROM 'not_owned_by_user'
     AND ($1 IS NULL OR a.audit_id OPERATOR(pg_catalog.>=) $1)
     AND ($2 IS NULL OR a.audit_id OPERATOR(pg_catalog.<) $2)
+    AND ($3 IS NULL OR (a.shard_key OPERATOR(pg_catalog.=) $3 AND c.shard_key OPERATOR(pg_catalog.=) $3))
     AND NOT EXISTS (SELECT FROM provconn.audit AS e
         WHERE e.action OPERATOR(pg_catalog.=) 'erase_user' AND e.connection_id IS NULL
-            AND e.user_id OPERATOR(pg_catalog.=) c.user_id)
+            AND e.user_id OPERATOR(pg_catalog.=) c.user_id
+            AND ($3 IS NULL OR e.shard_key OPERATOR(pg_catalog.=) $3))
+$function$;
+
+CREATE FUNCTION provconn.verify_erasures(from_id uuid, to_id uuid)
+RETURNS TABLE (severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)
+LANGUAGE sql STABLE AS $function$
+SELECT * FROM provconn.verify_erasures_of($1, $2, NULL)
 $function$;
 
 -- Chains: their rows follow one another, without a gap, up to the head.
-CREATE FUNCTION provconn.verify_chains(from_id uuid, to_id uuid)
+CREATE FUNCTION provconn.verify_chains_of(from_id uuid, to_id uuid, shard integer)
 RETURNS TABLE (severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)
 LANGUAGE sql STABLE AS $function$
 SELECT 'problem', f.problem, f.audit_id, c.connection_id, f.seq, NULL::pg_catalog.int8, f.detail
@@ -243,9 +282,11 @@ FROM (SELECT a.audit_id, a.connection_id, a.seq, a.previous_hash, a.entry_hash,
       WHERE a.seq IS NOT NULL
         AND ($1 IS NULL OR a.audit_id OPERATOR(pg_catalog.>=) $1)
         AND ($2 IS NULL OR a.audit_id OPERATOR(pg_catalog.<) $2)
+        AND ($3 IS NULL OR a.shard_key OPERATOR(pg_catalog.=) $3)
       WINDOW chain AS (PARTITION BY a.connection_id ORDER BY a.seq, a.audit_id)) AS c
 LEFT JOIN provconn.connection AS n
     ON n.connection_id OPERATOR(pg_catalog.=) c.connection_id AND c.is_last
+    AND ($3 IS NULL OR n.shard_key OPERATOR(pg_catalog.=) $3)
 CROSS JOIN LATERAL (
     SELECT 'missing' AS problem, c.audit_id, c.seq,
            pg_catalog.format('rows %s to %s before it are gone', (COALESCE(c.before_seq, 0) OPERATOR(pg_catalog.+) 1),
@@ -297,9 +338,17 @@ SELECT 'problem', 'truncated', n.audit_id, n.connection_id, n.audit_seq, NULL,
        'no row of this connection is left'
 FROM provconn.connection AS n
 WHERE $2 IS NULL AND ($1 IS NULL OR n.audit_id OPERATOR(pg_catalog.>=) $1)
+    AND ($3 IS NULL OR n.shard_key OPERATOR(pg_catalog.=) $3)
     AND NOT provconn.is_archived(n.audit_id)
     AND NOT EXISTS (SELECT FROM provconn.audit AS a
-        WHERE a.connection_id OPERATOR(pg_catalog.=) n.connection_id AND a.seq IS NOT NULL)
+        WHERE a.connection_id OPERATOR(pg_catalog.=) n.connection_id AND a.seq IS NOT NULL
+            AND ($3 IS NULL OR a.shard_key OPERATOR(pg_catalog.=) $3))
+$function$;
+
+CREATE FUNCTION provconn.verify_chains(from_id uuid, to_id uuid)
+RETURNS TABLE (severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)
+LANGUAGE sql STABLE AS $function$
+SELECT * FROM provconn.verify_chains_of($1, $2, NULL)
 $function$;
 
 -- Seals: each follows the one before, has the root of its leaves, and the key's mark.

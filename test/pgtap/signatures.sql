@@ -115,6 +115,7 @@ INSERT INTO expected VALUES
 ('provconn_seal_audit', '', 'jsonb', 'volatile parallel unsafe'),
 ('provconn_verify_audit', 'digest jsonb DEFAULT NULL::jsonb, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT severity text, OUT problem text, OUT audit_id uuid, OUT connection_id uuid, OUT seq bigint, OUT seal_id bigint, OUT detail text', 'SETOF record', 'volatile parallel unsafe'),
 ('provconn_audit_proof', 'audit_id uuid', 'jsonb', 'volatile parallel unsafe'),
+('provconn_audit_report', 'user_id uuid', 'text', 'volatile parallel unsafe'),
 ('provconn_archive_audit', 'month date', 'regclass', 'volatile parallel unsafe'),
 ('provconn_attach_audit', 'archive regclass', 'void', 'volatile parallel unsafe'),
 -- inside
@@ -146,6 +147,19 @@ INSERT INTO expected VALUES
 ('provconn.verify_rows', 'from_id uuid, to_id uuid', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
 ('provconn.verify_erasures', 'from_id uuid, to_id uuid', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
 ('provconn.verify_chains', 'from_id uuid, to_id uuid', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
+('provconn.digest_json', 'seal provconn.seal', 'jsonb', 'stable parallel safe'),
+('provconn.shard_of', 'id uuid', 'integer', 'immutable strict parallel safe'),
+('provconn.verify_rows_of', 'from_id uuid, to_id uuid, shard integer, user_id uuid', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
+('provconn.verify_erasures_of', 'from_id uuid, to_id uuid, shard integer', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
+('provconn.verify_chains_of', 'from_id uuid, to_id uuid, shard integer', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
+('provconn.user_rows', 'user_id uuid, shard integer', 'SETOF provconn.audit', 'stable parallel unsafe'),
+('provconn.report_time', 'moment timestamp with time zone', 'text', 'stable strict parallel safe'),
+('provconn.report_counts', 'user_id uuid, shard integer', 'TABLE(first_at timestamp with time zone, audit_rows bigint, reads bigint, refused bigint, rolled_back bigint, direct bigint, erased bigint, unsealed bigint, imported bigint, elsewhere bigint, first_time text, last_time text, erased_time text, shard_rows bigint, seals bigint, digest text)', 'stable parallel unsafe'),
+('provconn.report_connections', 'user_id uuid, shard integer', 'TABLE(connection_id uuid, alias text, provider_slug text, provider_name text, status text, created_time text, connected_time text, expires_time text, synced_time text, version integer, audit_rows bigint, last_time text, is_gone boolean)', 'stable parallel unsafe'),
+('provconn.report_rows', 'user_id uuid, shard integer, of_kind text, of_connection uuid, up_to integer', 'TABLE(occurred_time text, seq bigint, audit_id uuid, connection_id uuid, action text, outcome text, error_code text, old_status text, new_status text, version integer, session_role text, caller_role text, named_user uuid, named_owner uuid, application_name text, client_address text, reason text, is_erased boolean)', 'stable parallel unsafe'),
+('provconn.report_events', 'user_id uuid, shard integer, of_connection uuid', 'TABLE(occurred_at timestamp with time zone, action text, outcome text, new_status text)', 'stable parallel unsafe'),
+('provconn.report_problems', 'user_id uuid, shard integer', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
+('provconn.report_notices', '', 'TABLE(noticed_time text, kind text, detail text)', 'stable parallel unsafe'),
 ('provconn.verify_seals', 'has_key boolean', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
 ('provconn.verify_digest', 'digest jsonb', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
 ('provconn.verify_triggers', '', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
@@ -184,7 +198,11 @@ SELECT is_empty('SELECT function FROM actual WHERE proleakproof', 'no function c
 SELECT set_eq($$SELECT function FROM actual WHERE lanname <> 'c'$$,
     ARRAY['provconn.utc', 'provconn.hex', 'provconn.entry_json', 'provconn.seal_json', 'provconn.is_archived',
           'provconn.verify_rows', 'provconn.verify_erasures', 'provconn.verify_chains', 'provconn.verify_seals',
-          'provconn.verify_digest', 'provconn.verify_triggers', 'provconn.verify_imports', 'provconn.events_after'], 'every function but these is in C');
+          'provconn.verify_digest', 'provconn.verify_triggers', 'provconn.verify_imports', 'provconn.events_after',
+          'provconn.digest_json', 'provconn.shard_of', 'provconn.verify_rows_of', 'provconn.verify_erasures_of',
+          'provconn.verify_chains_of', 'provconn.user_rows', 'provconn.report_time', 'provconn.report_counts',
+          'provconn.report_connections', 'provconn.report_rows', 'provconn.report_events', 'provconn.report_problems',
+          'provconn.report_notices'], 'every function but these is in C');
 SELECT is_empty($$SELECT function, lanname FROM actual WHERE lanname NOT IN ('c', 'sql')$$, 'and these are in SQL');
 SELECT is_empty($$SELECT prosrc, array_agg(function) FROM actual WHERE lanname = 'c' GROUP BY prosrc HAVING count(*) > 1$$,
                 'no two functions share a C symbol');
@@ -210,6 +228,7 @@ FROM unnest(ARRAY[
     'provconn_reset_provider(provider_id => NULL)', 'provconn_rotate_key()', 'provconn_rewrap_keys()',
     'provconn_retire_key(key_id => NULL)', 'provconn_erase_user(user_id => NULL)', 'provconn_doctor()',
     'provconn_seal_audit()', 'provconn_verify_audit()', 'provconn_audit_proof(audit_id => NULL)',
+    'provconn_audit_report(user_id => NULL)',
     'provconn_verify_audit(digest => NULL, from_time => ''-infinity'', to_time => ''infinity'')',
     'provconn_archive_audit(month => NULL)', 'provconn_attach_audit(archive => NULL)']) AS call;
 

@@ -52,6 +52,7 @@ my $state = q(SELECT provider_slug, alias, status, version, can_sync FROM provco
 is_deeply($reader->must($state)->{rows}, [ [ 'acme', 'mine', 'active', '1', 't' ] ], 'provconn_connections reads');
 is_deeply($reader->must('SELECT action, outcome, seq FROM provconn_audit_log')->{rows},
 	[ [ 'connect', 'succeeded', '1' ] ], 'provconn_audit_log reads');
+is($reader->value("SELECT provconn_audit_report($user) ~ 'No problem found'"), 't', 'provconn_audit_report reads');
 is($reader->value('SELECT slug FROM provconn_providers'), 'acme', 'provconn_providers reads');
 cmp_ok($reader->value('SELECT count(*) FROM provconn_transitions'), '>', 10, 'provconn_transitions reads');
 like($reader->value('SELECT provconn_state_diagram()'), qr/^stateDiagram/, 'provconn_state_diagram prints');
