@@ -9,21 +9,21 @@ EXTVERSION = $(shell sed -n "s/^default_version = '\(.*\)'/\1/p" provconn.contro
 MODULE_big = provconn
 
 OBJS = \
-	src/archive.o src/arguments.o src/audit.o src/auditapi.o src/backoff.o src/breaker.o src/call.o \
+	src/archive.o src/arguments.o src/attempt.o src/audit.o src/auditapi.o src/backoff.o src/breaker.o src/call.o \
 	src/catalog.o src/cipher.o src/command.o src/connection.o src/digest.o src/doctor.o \
 	src/entry.o src/envelope.o src/erasure.o src/fault.o src/field.o src/health.o src/idempotency.o src/import.o \
-	src/json.o src/keyfile.o src/keyring.o src/lifecycle.o src/mask.o \
+	src/journal.o src/json.o src/keyfile.o src/keyring.o src/lifecycle.o src/mask.o \
 	src/masterkey.o src/merkle.o src/metadata.o src/module.o src/opsapi.o \
 	src/partition.o src/progress.o src/provider.o src/queue.o \
-	src/queueapi.o src/refresh.o src/rights.o src/rotation.o src/seal.o src/secret.o \
+	src/queueapi.o src/refresh.o src/ring.o src/rights.o src/rotation.o src/seal.o src/secret.o \
 	src/settings.o src/shard.o src/sqlapi.o src/statement.o src/store.o \
 	src/throttle.o src/token.o src/trigger.o src/types.o src/uuid7.o \
-	src/vault.o
+	src/vault.o src/worker.o
 
 # The install script is these pieces, in this order.
 SQL_PIECES = $(addprefix src/install/, \
-	check.sql types.sql tables.sql functions.sql triggers.sql views.sql doctor.sql \
-	verify.sql grants.sql \
+	check.sql types.sql tables.sql functions.sql triggers.sql views.sql \
+	verify.sql doctor.sql grants.sql \
 	comments.sql)
 EXTENSION_SQL = provconn--$(EXTVERSION).sql
 DATA_built = $(EXTENSION_SQL)

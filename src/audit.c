@@ -14,6 +14,7 @@
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "commands/async.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -30,9 +31,12 @@
 #include "entry.h"
 #include "fault.h"
 #include "partition.h"
+#include "settings.h"
 #include "shard.h"
 #include "store.h"
 #include "uuid7.h"
+
+#define ID_PREFIX 8				/* time and shard of an id */
 
 /*
  * Rows on the user's connections, and those of no connection, are in the user's
@@ -61,14 +65,30 @@ static ProvconnStatement erase_claims = {
 	.by_index = true
 };
 
+static ProvconnStatement find_row = {
+	.sql = "SELECT FROM provconn.audit WHERE shard_key OPERATOR(pg_catalog.=) $1"
+	" AND audit_id OPERATOR(pg_catalog.=) $2",
+	.nargs = 2,
+	.types = {INT4OID, UUIDOID}
+};
+
 static ProvconnAuditFrame *current_frame = NULL;
 static bool erasing = false;
+static ProvconnUuid last_id;
 
 static void set_uuid(ProvconnValues *row, int column, const ProvconnUuid *uuid);
 static void set_span(ProvconnValues *row, int column, ProvconnSpan span);
 static void set_cstring(ProvconnValues *row, int column, const char *string);
 static void set_status(ProvconnValues *row, int column, ProvconnStatus status);
 static void set_client_address(ProvconnValues *row);
+static Datum client_address(bool *isnull);
+static ProvconnSpan span_of(const char *string);
+static void note_attempt(const ProvconnAuditRow *row);
+static void notify_listeners(const ProvconnAuditRow *row);
+static const ProvconnUuid *get_uuid(const ProvconnValues *row, int column);
+static ProvconnStatus get_status(const ProvconnValues *row, int column);
+static ProvconnSpan get_text(const ProvconnValues *row, int column);
+static bool is_text(ProvconnSpan span, const char *string);
 static void seal_row(ProvconnAuditRow *row);
 
 void
@@ -86,6 +106,11 @@ provconn_audit_stamp(int shard, TimestampTz now)
 	ProvconnAuditStamp stamp;
 
 	stamp.audit_id = provconn_shard_new_id(shard, now);
+	/* What one session does within a millisecond stays in order, for each shard. */
+	if (memcmp(&stamp.audit_id, &last_id, ID_PREFIX) == 0 &&
+		memcmp(&stamp.audit_id, &last_id, sizeof(last_id)) < 0)
+		stamp.audit_id = provconn_uuid7_after(&last_id);
+	last_id = stamp.audit_id;
 	stamp.occurred_at = now;
 	stamp.seq = 0;
 	memset(stamp.previous, 0, sizeof(stamp.previous));
@@ -151,6 +176,9 @@ provconn_audit_insert(const ProvconnAuditRow *row)
 	Oid			leaf = provconn_partition_for(&row->stamp.audit_id, row->stamp.occurred_at);
 
 	provconn_store_insert(&provconn_entry_table, leaf, &row->values);
+	note_attempt(row);
+	if (provconn_settings_notify())
+		notify_listeners(row);
 }
 
 void
@@ -159,6 +187,71 @@ provconn_audit_write(const ProvconnAuditEntry *entry, const ProvconnAuditStamp *
 	ProvconnAuditRow row;
 
 	provconn_audit_compose(entry, stamp, &row);
+	provconn_audit_insert(&row);
+}
+
+void
+provconn_audit_describe_session(ProvconnAttempt *attempt, Oid caller)
+{
+	char	   *session_role = GetUserNameFromId(GetSessionUserId(), true);
+	char	   *caller_role = GetUserNameFromId(caller, true);
+	bool		isnull;
+	Datum		address = client_address(&isnull);
+
+	attempt->session_role = span_of(session_role);
+	attempt->caller_role = span_of(caller_role);
+	attempt->application_name = span_of(application_name);
+	attempt->client_address = span_of(isnull ? NULL :
+									  DatumGetCString(DirectFunctionCall1(inet_out, address)));
+}
+
+void
+provconn_audit_record_attempt(const ProvconnAttempt *attempt)
+{
+	ProvconnAuditRow row = {0};
+	ProvconnValues *values = &row.values;
+	int			shard = attempt->connection_id != NULL ? provconn_uuid7_shard(attempt->connection_id) :
+		attempt->user_id != NULL ? provconn_shard_of_user(attempt->user_id) : 0;
+	Datum		keys[2];
+
+	row.stamp = provconn_audit_stamp(shard, attempt->occurred_at);
+	if (attempt->audit_id != NULL)
+		row.stamp.audit_id = *attempt->audit_id;
+	keys[0] = Int32GetDatum(provconn_uuid7_shard(&row.stamp.audit_id));
+	keys[1] = UUIDPGetDatum((const pg_uuid_t *) &row.stamp.audit_id);
+	if (provconn_store_run(&provconn_entry_table, &find_row, keys, NULL, 0, NULL, NULL) > 0)
+		return;
+
+	provconn_values_set(values, ENTRY_SHARD_KEY, keys[0]);
+	provconn_values_set(values, ENTRY_AUDIT_ID, keys[1]);
+	provconn_values_set(values, ENTRY_OCCURRED_AT, TimestampTzGetDatum(attempt->occurred_at));
+	set_uuid(values, ENTRY_CONNECTION_ID, attempt->connection_id);
+	set_uuid(values, ENTRY_PROVIDER_ID, attempt->provider_id);
+	set_span(values, ENTRY_PROVIDER_SLUG, attempt->provider_slug);
+	set_span(values, ENTRY_ACTION, attempt->action);
+	set_cstring(values, ENTRY_OUTCOME, "rolled_back");
+	set_status(values, ENTRY_OLD_STATUS, attempt->old_status);
+	set_status(values, ENTRY_NEW_STATUS, attempt->new_status);
+	set_span(values, ENTRY_ERROR_CODE, attempt->error_code);
+	if (attempt->has_version)
+		provconn_values_set(values, ENTRY_VERSION, Int32GetDatum(attempt->version));
+	set_span(values, ENTRY_SESSION_ROLE, attempt->session_role);
+	set_span(values, ENTRY_CALLER_ROLE, attempt->caller_role);
+	provconn_values_set(values, ENTRY_ORIGIN, Int32GetDatum(provconn_entry_origin()));
+	provconn_values_set(values, ENTRY_TRANSACTION_ID,
+						FullTransactionIdGetDatum(GetTopFullTransactionId()));
+	if (attempt->transaction_id != 0)
+		provconn_values_set(values, ENTRY_ATTEMPT_ID,
+							FullTransactionIdGetDatum(FullTransactionIdFromU64(attempt->transaction_id)));
+	set_uuid(values, ENTRY_USER_ID, attempt->user_id);
+	set_uuid(values, ENTRY_OWNER_ID, attempt->owner_id);
+	set_span(values, ENTRY_REASON, attempt->reason);
+	set_span(values, ENTRY_APPLICATION_NAME, attempt->application_name);
+	if (attempt->client_address.data != NULL)
+		provconn_values_set(values, ENTRY_CLIENT_ADDRESS,
+							DirectFunctionCall1(inet_in, CStringGetDatum(pnstrdup(attempt->client_address.data,
+																				  attempt->client_address.len))));
+	seal_row(&row);
 	provconn_audit_insert(&row);
 }
 
@@ -257,19 +350,119 @@ set_status(ProvconnValues *row, int column, ProvconnStatus status)
 		provconn_values_set(row, column, provconn_catalog_status_datum(status));
 }
 
-/* As inet_client_addr() has it: null for a Unix socket or a background process. */
 static void
 set_client_address(ProvconnValues *row)
+{
+	bool		isnull;
+	Datum		address = client_address(&isnull);
+
+	if (!isnull)
+		provconn_values_set(row, ENTRY_CLIENT_ADDRESS, address);
+}
+
+/* As inet_client_addr() has it: null for a Unix socket or a background process. */
+static Datum
+client_address(bool *isnull)
 {
 	LOCAL_FCINFO(fcinfo, 0);
 	Datum		address;
 
+	*isnull = true;
 	if (MyProcPort == NULL)
-		return;
+		return (Datum) 0;
 	InitFunctionCallInfoData(*fcinfo, NULL, 0, InvalidOid, NULL, NULL);
 	address = inet_client_addr(fcinfo);
-	if (!fcinfo->isnull)
-		provconn_values_set(row, ENTRY_CLIENT_ADDRESS, address);
+	*isnull = fcinfo->isnull;
+	return address;
+}
+
+static ProvconnSpan
+span_of(const char *string)
+{
+	ProvconnSpan span = {string, string != NULL ? strlen(string) : 0};
+
+	return span;
+}
+
+/* What was written is an attempt until its transaction commits. */
+static void
+note_attempt(const ProvconnAuditRow *row)
+{
+	const ProvconnValues *values = &row->values;
+	ProvconnAttempt attempt = {0};
+	bool		succeeded;
+
+	if (!provconn_attempt_is_noted())
+		return;
+	attempt.audit_id = get_uuid(values, ENTRY_AUDIT_ID);
+	attempt.occurred_at = row->stamp.occurred_at;
+	attempt.transaction_id = U64FromFullTransactionId(GetTopFullTransactionId());
+	attempt.connection_id = get_uuid(values, ENTRY_CONNECTION_ID);
+	attempt.user_id = get_uuid(values, ENTRY_USER_ID);
+	attempt.owner_id = get_uuid(values, ENTRY_OWNER_ID);
+	attempt.provider_id = get_uuid(values, ENTRY_PROVIDER_ID);
+	attempt.old_status = get_status(values, ENTRY_OLD_STATUS);
+	attempt.new_status = get_status(values, ENTRY_NEW_STATUS);
+	attempt.has_version = values->set[ENTRY_VERSION];
+	if (attempt.has_version)
+		attempt.version = DatumGetInt32(values->values[ENTRY_VERSION]);
+	attempt.action = get_text(values, ENTRY_ACTION);
+	attempt.error_code = get_text(values, ENTRY_ERROR_CODE);
+	attempt.provider_slug = get_text(values, ENTRY_PROVIDER_SLUG);
+	attempt.reason = get_text(values, ENTRY_REASON);
+	attempt.session_role = get_text(values, ENTRY_SESSION_ROLE);
+	attempt.caller_role = get_text(values, ENTRY_CALLER_ROLE);
+	attempt.application_name = get_text(values, ENTRY_APPLICATION_NAME);
+	if (values->set[ENTRY_CLIENT_ADDRESS])
+		attempt.client_address =
+			span_of(DatumGetCString(DirectFunctionCall1(inet_out, values->values[ENTRY_CLIENT_ADDRESS])));
+	succeeded = is_text(get_text(values, ENTRY_OUTCOME), "succeeded");
+	attempt.is_read = succeeded && (is_text(attempt.action, "reveal") || is_text(attempt.action, "claim_due"));
+	provconn_attempt_add(&attempt);
+}
+
+/* Ids alone: who listens need not be an auditor. */
+static void
+notify_listeners(const ProvconnAuditRow *row)
+{
+	const ProvconnUuid *connection_id = get_uuid(&row->values, ENTRY_CONNECTION_ID);
+	char	   *id = DatumGetCString(DirectFunctionCall1(uuid_out, row->values.values[ENTRY_AUDIT_ID]));
+
+	Async_Notify("provconn", connection_id == NULL ?
+				 psprintf("{\"audit_id\": \"%s\"}", id) :
+				 psprintf("{\"audit_id\": \"%s\", \"connection_id\": \"%s\"}", id,
+						  DatumGetCString(DirectFunctionCall1(uuid_out, row->values.values[ENTRY_CONNECTION_ID]))));
+}
+
+static const ProvconnUuid *
+get_uuid(const ProvconnValues *row, int column)
+{
+	return row->set[column] ? (const ProvconnUuid *) DatumGetUUIDP(row->values[column]) : NULL;
+}
+
+static ProvconnStatus
+get_status(const ProvconnValues *row, int column)
+{
+	return row->set[column] ? provconn_catalog_status(row->values[column]) : PROVCONN_STATUS_NONE;
+}
+
+static ProvconnSpan
+get_text(const ProvconnValues *row, int column)
+{
+	ProvconnSpan span = {NULL, 0};
+
+	if (row->set[column])
+	{
+		span.data = VARDATA_ANY(DatumGetPointer(row->values[column]));
+		span.len = VARSIZE_ANY_EXHDR(DatumGetPointer(row->values[column]));
+	}
+	return span;
+}
+
+static bool
+is_text(ProvconnSpan span, const char *string)
+{
+	return span.data != NULL && span.len == strlen(string) && memcmp(span.data, string, span.len) == 0;
 }
 
 /* Commitment and hash: nothing of the row changes after that. */

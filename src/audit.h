@@ -8,6 +8,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "attempt.h"
 #include "digest.h"
 #include "model.h"
 #include "store.h"
@@ -89,6 +90,12 @@ extern void provconn_audit_insert(const ProvconnAuditRow *row);
 /* Both at once. */
 extern void provconn_audit_write(const ProvconnAuditEntry *entry,
 								 const ProvconnAuditStamp *stamp);
+
+/* What an attempt says of its session: roles, application, address. */
+extern void provconn_audit_describe_session(ProvconnAttempt *attempt, Oid caller);
+
+/* Puts an attempt on record that was rolled back, unless it has a row. */
+extern void provconn_audit_record_attempt(const ProvconnAttempt *attempt);
 
 /* The shard that a row without a change belongs to: the connection's, else the user's. */
 extern int	provconn_audit_shard(const ProvconnAuditEntry *entry);

@@ -28,12 +28,15 @@
 #include "entry.h"
 #include "fault.h"
 #include "keyring.h"
+#include "ring.h"
 #include "seal.h"
 #include "uuid7.h"
 
 PG_FUNCTION_INFO_V1(provconn_seal_audit);
 PG_FUNCTION_INFO_V1(provconn_verify_audit);
 PG_FUNCTION_INFO_V1(provconn_audit_proof);
+PG_FUNCTION_INFO_V1(provconn_events);
+PG_FUNCTION_INFO_V1(provconn_attempts_lost);
 PG_FUNCTION_INFO_V1(provconn_archive_audit);
 PG_FUNCTION_INFO_V1(provconn_attach_audit);
 PG_FUNCTION_INFO_V1(provconn_audit_origin);
@@ -45,6 +48,7 @@ PG_FUNCTION_INFO_V1(provconn_audit_seal_hash);
 PG_FUNCTION_INFO_V1(provconn_audit_seal_is_authentic);
 
 #define FINDING_COLUMNS 7
+#define EVENT_COLUMNS 16
 
 #define FINDINGS "SELECT * FROM provconn."
 
@@ -93,6 +97,16 @@ static ProvconnStatement verify_imports = {
 	.custom = true
 };
 
+static ProvconnStatement events_after = {
+	.sql = "SELECT * FROM provconn.events_after($1, $2, $3, $4)",
+	.nargs = 4,
+	.types = {INT8OID, INT4OID, INT8OID, INT4OID},
+	.custom = true
+};
+
+static void read_position(const char *text, int64 *seal, int32 *leaf);
+static bool put_event(HeapTuple tuple, TupleDesc tupdesc, void *arg);
+static void put_row(ReturnSetInfo *result, HeapTuple tuple, TupleDesc tupdesc, int columns);
 static void find_problems(ReturnSetInfo *result, ProvconnStatement *statement,
 						  const Datum *values, const char *nulls);
 static bool put_finding(HeapTuple tuple, TupleDesc tupdesc, void *arg);
@@ -158,6 +172,43 @@ provconn_audit_proof(PG_FUNCTION_ARGS)
 	if (!provconn_seal_prove((const ProvconnUuid *) PG_GETARG_UUID_P(0), &json))
 		provconn_fault_raise(PROVCONN_FAULT_NOT_SEALED);
 	return json_datum(&json);
+}
+
+/*
+ * The feed is what committed seals are over: a position must not be taken back by
+ * a rollback.  Then what is new is sealed, for the next call, where that can be
+ * done here; somebody else who is at it does as well.
+ */
+Datum
+provconn_events(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	int64		seal = 0;
+	int32		leaf = -1;
+	int32		max_events = PG_ARGISNULL(1) ? PG_INT32_MAX : PG_GETARG_INT32(1);
+	Datum		values[4];
+
+	if (max_events < 0)
+		provconn_fault_raise(PROVCONN_FAULT_INVALID_ARGUMENT, "max_events must not be negative");
+	if (!PG_ARGISNULL(0))
+		read_position(text_to_cstring(PG_GETARG_TEXT_PP(0)), &seal, &leaf);
+	InitMaterializedSRF(fcinfo, 0);
+	values[0] = Int64GetDatum(seal);
+	values[1] = Int32GetDatum(leaf);
+	values[2] = Int64GetDatum(provconn_seal_limit());
+	values[3] = Int32GetDatum(max_events);
+	provconn_store_query(&provconn_seal_table, &events_after, values, NULL, false, put_event, result);
+	if (provconn_seal_is_possible())
+		(void) provconn_seal_make(true);
+	return (Datum) 0;
+}
+
+Datum
+provconn_attempts_lost(PG_FUNCTION_ARGS)
+{
+	int			ring = provconn_ring_here();
+
+	PG_RETURN_INT64(ring >= 0 ? (int64) provconn_ring_losses(ring) : 0);
 }
 
 /* Midnight of a day is in its month, in UTC, as months are. */
@@ -320,14 +371,46 @@ find_problems(ReturnSetInfo *result, ProvconnStatement *statement,
 static bool
 put_finding(HeapTuple tuple, TupleDesc tupdesc, void *arg)
 {
-	ReturnSetInfo *result = arg;
-	Datum		values[FINDING_COLUMNS];
-	bool		nulls[FINDING_COLUMNS];
+	put_row(arg, tuple, tupdesc, FINDING_COLUMNS);
+	return true;
+}
 
-	for (int i = 0; i < FINDING_COLUMNS; i++)
+static bool
+put_event(HeapTuple tuple, TupleDesc tupdesc, void *arg)
+{
+	put_row(arg, tuple, tupdesc, EVENT_COLUMNS);
+	return true;
+}
+
+static void
+put_row(ReturnSetInfo *result, HeapTuple tuple, TupleDesc tupdesc, int columns)
+{
+	Datum		values[EVENT_COLUMNS];
+	bool		nulls[EVENT_COLUMNS];
+
+	for (int i = 0; i < columns; i++)
 		values[i] = SPI_getbinval(tuple, tupdesc, i + 1, &nulls[i]);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-	return true;
+}
+
+/* The number of a seal, a colon, and the place of a row in it. */
+static void
+read_position(const char *text, int64 *seal, int32 *leaf)
+{
+	char	   *end;
+	long		place;
+
+	errno = 0;
+	*seal = strtoi64(text, &end, 10);
+	if (errno == 0 && end != text && *end == ':' && end[1] >= '0' && end[1] <= '9')
+	{
+		place = strtol(end + 1, &end, 10);
+		*leaf = (int32) place;
+		if (errno == 0 && *end == '\0' && *seal > 0 && place <= PG_INT32_MAX)
+			return;
+	}
+	provconn_fault_raise(PROVCONN_FAULT_INVALID_ARGUMENT,
+						 "after must be a position that provconn_events returned");
 }
 
 /* Whether the newest key of seals opens; if not, that is a finding, and the rest goes on. */

@@ -17,6 +17,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "attempt.h"
 #include "audit.h"
 #include "call.h"
 #include "fault.h"
@@ -26,6 +27,8 @@
 #include "vault.h"
 
 static ProvconnAuditEntry begin_entry(const ProvconnCall *call, const char *outcome);
+static ProvconnAttempt describe_attempt(const ProvconnCall *call);
+static void tell_attempt(const ProvconnCall *call);
 
 void
 provconn_call_require_writable(const char *function)
@@ -42,13 +45,34 @@ provconn_call_begin(ProvconnCall *call, const char *action, Oid caller)
 	memset(call, 0, sizeof(*call));
 	call->action = action;
 	call->caller = caller;
-	call->now = GetCurrentTimestamp();
+	provconn_call_next(call);
 	provconn_audit_prepare(call->now);
+}
+
+void
+provconn_call_next(ProvconnCall *call)
+{
+	ProvconnAttempt attempt;
+
+	provconn_call_end(call);
+	call->now = GetCurrentTimestamp();
+	if (!provconn_attempt_is_noted())
+		return;
+	attempt = describe_attempt(call);
+	call->attempt = provconn_attempt_begin(&attempt);
+}
+
+void
+provconn_call_end(ProvconnCall *call)
+{
+	provconn_attempt_end(call->attempt);
+	call->attempt = 0;
 }
 
 bool
 provconn_call_has_user(const ProvconnCall *call, ProvconnOutcome *outcome)
 {
+	tell_attempt(call);
 	return call->user_id != NULL ||
 		provconn_call_refuse(call, PROVCONN_INVALID_USER, NULL, outcome);
 }
@@ -57,6 +81,7 @@ bool
 provconn_call_find(ProvconnCall *call, bool lock, ProvconnConnection *connection,
 				   ProvconnOutcome *outcome)
 {
+	tell_attempt(call);
 	if (call->connection_id == NULL ||
 		!provconn_connection_find(call->connection_id,
 								  lock ? PROVCONN_LOCK_WAIT : PROVCONN_LOCK_NONE, connection))
@@ -99,6 +124,7 @@ provconn_call_refuse(const ProvconnCall *call, ProvconnRefusal refusal,
 	}
 	stamp = provconn_audit_stamp(provconn_audit_shard(&entry), call->now);
 	provconn_audit_write(&entry, &stamp);
+	provconn_attempt_end(call->attempt);
 
 	memset(outcome, 0, sizeof(*outcome));
 	outcome->refusal = refusal;
@@ -151,6 +177,7 @@ provconn_call_record(const ProvconnCall *call, const ProvconnUuid *connection_id
 	entry.version = version;
 	stamp = provconn_audit_stamp(provconn_uuid7_shard(connection_id), call->now);
 	provconn_audit_write(&entry, &stamp);
+	provconn_attempt_end(call->attempt);
 }
 
 void
@@ -171,6 +198,7 @@ provconn_call_note(ProvconnCall *call, const char *format,...)
 	entry.reason.len = strlen(reason);
 	stamp = provconn_audit_stamp(provconn_audit_shard(&entry), call->now);
 	provconn_audit_write(&entry, &stamp);
+	provconn_attempt_end(call->attempt);
 }
 
 void
@@ -206,6 +234,7 @@ provconn_call_write(const ProvconnCall *call, ProvconnConnection *connection,
 
 	if (!frame.recorded)
 		provconn_fault_raise(PROVCONN_FAULT_AUDIT_NOT_WRITTEN);
+	provconn_attempt_end(call->attempt);
 }
 
 void
@@ -286,4 +315,34 @@ begin_entry(const ProvconnCall *call, const char *outcome)
 	entry.old_status = entry.new_status = PROVCONN_STATUS_NONE;
 	entry.caller = call->caller;
 	return entry;
+}
+
+/* What is known of a call that has no row of the audit yet. */
+static ProvconnAttempt
+describe_attempt(const ProvconnCall *call)
+{
+	ProvconnAttempt attempt = {0};
+
+	attempt.occurred_at = call->now;
+	attempt.transaction_id = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
+	attempt.connection_id = call->connection_id;
+	attempt.user_id = call->user_id;
+	attempt.provider_id = call->provider_id;
+	attempt.old_status = attempt.new_status = PROVCONN_STATUS_NONE;
+	attempt.action.data = call->action;
+	attempt.action.len = strlen(call->action);
+	attempt.reason = call->reason;
+	provconn_audit_describe_session(&attempt, call->caller);
+	return attempt;
+}
+
+static void
+tell_attempt(const ProvconnCall *call)
+{
+	ProvconnAttempt attempt;
+
+	if (call->attempt == 0)
+		return;
+	attempt = describe_attempt(call);
+	provconn_attempt_tell(call->attempt, &attempt);
 }

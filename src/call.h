@@ -47,6 +47,7 @@ typedef struct ProvconnCall
 	ProvconnSpan reason;
 	const char *error_code;		/* of a fault that the change puts on record */
 	bool		resealing;		/* the change is of the ciphertext alone, and not audited */
+	int			attempt;		/* its number, until it has a row of the audit */
 } ProvconnCall;
 
 /*
@@ -54,6 +55,12 @@ typedef struct ProvconnCall
  * sure that the audit has a place for the call's row, before any row is locked.
  */
 extern void provconn_call_begin(ProvconnCall *call, const char *action, Oid caller);
+
+/* The next command of a call that has many. */
+extern void provconn_call_next(ProvconnCall *call);
+
+/* Ends a call that changed and refused nothing, and so has no row of the audit. */
+extern void provconn_call_end(ProvconnCall *call);
 
 /* Whether the call names its user; on false it was refused. */
 extern bool provconn_call_has_user(const ProvconnCall *call, ProvconnOutcome *outcome);

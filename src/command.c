@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "attempt.h"
 #include "audit.h"
 #include "command.h"
 #include "compat.h"
@@ -298,6 +299,7 @@ provconn_command_reveal(Oid caller, const ProvconnRevealCommand *command,
 
 	provconn_call_record(&call, &connection.id, &connection.user_id, &connection.provider_id,
 						 connection.status, connection.version);
+	provconn_attempt_flush_reads();
 	if (!provconn_vault_open(&binding, sealed, &revealed->secret))
 		provconn_fault_raise(PROVCONN_FAULT_CREDENTIAL_DAMAGED);
 	revealed->given = true;

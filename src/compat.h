@@ -14,6 +14,8 @@
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
 #include "nodes/parsenodes.h"
+#include "replication/message.h"
+#include "replication/slot.h"
 #include "utils/acl.h"
 #include "utils/backend_status.h"
 #include "utils/guc_tables.h"
@@ -101,6 +103,37 @@ provconn_compat_report_query(const char *text)
 	pgstat_report_query_id(query_id, true);
 #if PG_VERSION_NUM >= 180000
 	pgstat_report_plan_id(plan_id, true);
+#endif
+}
+
+/* A logical message that no transaction's end takes back; returns where it ends in the WAL. */
+static inline XLogRecPtr
+provconn_compat_log_message(const char *prefix, const char *message, size_t size)
+{
+#if PG_VERSION_NUM >= 170000
+	return LogLogicalMessage(prefix, message, size, false, false);
+#else
+	return LogLogicalMessage(prefix, message, size, false);
+#endif
+}
+
+static inline void
+provconn_compat_create_slot(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	ReplicationSlotCreate(name, false, RS_PERSISTENT, false, false, false);
+#else
+	ReplicationSlotCreate(name, false, RS_PERSISTENT, false);
+#endif
+}
+
+static inline void
+provconn_compat_acquire_slot(const char *name)
+{
+#if PG_VERSION_NUM >= 180000
+	ReplicationSlotAcquire(name, false, false);
+#else
+	ReplicationSlotAcquire(name, false);
 #endif
 }
 

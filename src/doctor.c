@@ -85,7 +85,7 @@ static const char *const view_checks[] = {
 	"log_parameter_max_length_on_error", "log_statement", "log_min_duration_statement",
 	"debug_print", "auto_explain", "ssl", "old_keys", "unknown_keys", "overdue",
 	"expired_leases", "provider_health", "lost_providers", "gone_roles", "lost_rights",
-	"capability_objects", "audit_months", "api_schema",
+	"capability_objects", "audit_months", "api_schema", "audit_seals", "worker", "attempts",
 };
 
 /*

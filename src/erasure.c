@@ -22,9 +22,12 @@
 #include "fault.h"
 #include "idempotency.h"
 #include "lifecycle.h"
+#include "ring.h"
 
 #define ACTION "erase_user"
+#define ATTEMPTS_WAIT 10		/* seconds */
 
+static void wait_for_attempts(void);
 static void erase_connection(ProvconnCall *call, const ProvconnUuid *id);
 
 int
@@ -39,8 +42,9 @@ provconn_erasure_erase_user(Oid caller, const ProvconnUuid *user_id)
 	call.user_id = user_id;
 	if (IsolationUsesXactSnapshot())
 		provconn_fault_raise(PROVCONN_FAULT_OLD_SNAPSHOT, "provconn_erase_user");
-	/* What is under way may be the user's. */
+	/* What is under way may be the user's, and so may be what was rolled back. */
 	provconn_audit_wait_for_writers();
+	wait_for_attempts();
 	ids = provconn_connection_list(user_id, &count);
 	for (int i = 0; i < count; i++)
 	{
@@ -52,6 +56,20 @@ provconn_erasure_erase_user(Oid caller, const ProvconnUuid *user_id)
 	call.connection_id = NULL;
 	provconn_call_note(&call, "%d connections, %llu audit rows", count, (unsigned long long) rows);
 	return count;
+}
+
+/* They are on record in a moment, or the worker is in trouble, which is said. */
+static void
+wait_for_attempts(void)
+{
+	int			ring = provconn_ring_here();
+
+	if (ring < 0 || provconn_ring_wait(ring, ATTEMPTS_WAIT))
+		return;
+	ereport(WARNING,
+			(errmsg("attempts that were rolled back are not on record yet, and may be of this user"),
+			 errhint("Erase the user once more, when provconn_doctor() finds the background worker at work."),
+			 errhidestmt(true), errhidecontext(true)));
 }
 
 static void

@@ -251,8 +251,8 @@ provconn_keyring_rewrap(void)
 
 	lock_for_change();
 	masters = provconn_masterkey_read(&count);
-	return rewrap_table(&data_key, &masters[count - 1]) +
-		rewrap_table(&seal_key, &masters[count - 1]);
+	(void) rewrap_table(&seal_key, &masters[count - 1]);
+	return rewrap_table(&data_key, &masters[count - 1]);
 }
 
 bool

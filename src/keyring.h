@@ -46,7 +46,7 @@ extern const unsigned char *provconn_keyring_seal_key(int32 *key_id);
 /* Opens all keys of seals, past nothing; raises what is wrong with one.  False: there are none. */
 extern bool provconn_keyring_check_seal_keys(void);
 
-/* Wraps all keys by the current master key; returns how many were not yet. */
+/* Wraps all keys by the current master key; returns how many data keys were not yet. */
 extern int	provconn_keyring_rewrap(void);
 
 /*

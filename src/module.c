@@ -12,9 +12,11 @@
 #include "fault.h"
 #include "keyring.h"
 #include "masterkey.h"
+#include "ring.h"
 #include "settings.h"
 #include "store.h"
 #include "throttle.h"
+#include "worker.h"
 
 PG_MODULE_MAGIC;
 
@@ -46,6 +48,8 @@ _PG_init(void)
 	provconn_settings_define();
 	provconn_masterkey_init();
 	provconn_throttle_init();
+	provconn_ring_init();
+	provconn_worker_init();
 	provconn_catalog_init();
 	provconn_store_init();
 	provconn_keyring_init();

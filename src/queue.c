@@ -29,6 +29,7 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "attempt.h"
 #include "audit.h"
 #include "backoff.h"
 #include "compat.h"
@@ -232,6 +233,8 @@ provconn_queue_claim(Oid caller, ProvconnSpan worker, Interval *within, int max_
 		count = left;
 	}
 	MemoryContextDelete(sweep.row_context);
+	provconn_call_end(&sweep.call);
+	provconn_attempt_flush_reads();
 	put_in_turn(sweep.claimed);
 	return sweep.claimed;
 }
@@ -300,6 +303,7 @@ provconn_queue_expire_overdue(Oid caller, Interval *grace, int max_connections)
 	for (int i = 0; i < count && sweep.remaining > 0; i++)
 		expire_turn(&sweep, &turns[i]);
 	MemoryContextDelete(sweep.row_context);
+	provconn_call_end(&sweep.call);
 	return max_connections - sweep.remaining;
 }
 

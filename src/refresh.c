@@ -16,8 +16,8 @@
 #include "token.h"
 #include "vault.h"
 
-static void refresh_one(Oid caller, TimestampTz now, const char *action,
-						const ProvconnRefreshCommand *command, ProvconnOutcome *outcome);
+static void refresh_one(ProvconnCall *call, const ProvconnRefreshCommand *command,
+						ProvconnOutcome *outcome);
 static ProvconnRefusal judge_refresh(const ProvconnRefreshCommand *command,
 									 const ProvconnConnection *connection);
 static void carry_refresh_token(ProvconnConnection *connection, ProvconnCredentials *credentials);
@@ -30,7 +30,7 @@ provconn_command_refresh(Oid caller, const ProvconnRefreshCommand *command,
 	ProvconnCall call;
 
 	provconn_call_begin(&call, "refresh", caller);
-	refresh_one(caller, call.now, "refresh", command, outcome);
+	refresh_one(&call, command, outcome);
 }
 
 void
@@ -52,48 +52,43 @@ provconn_command_refresh_batch(Oid caller, int count, const ProvconnRefreshComma
 	for (int i = 0; i < count; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		refresh_one(caller, GetCurrentTimestamp(), "refresh_batch",
-					&commands[order[i]], &outcomes[order[i]]);
+		provconn_call_next(&call);
+		refresh_one(&call, &commands[order[i]], &outcomes[order[i]]);
 		MemoryContextReset(each);
 	}
 	MemoryContextSwitchTo(caller_context);
+	provconn_call_end(&call);
 	MemoryContextDelete(each);
 	pfree(order);
 }
 
 static void
-refresh_one(Oid caller, TimestampTz now, const char *action,
-			const ProvconnRefreshCommand *command, ProvconnOutcome *outcome)
+refresh_one(ProvconnCall *call, const ProvconnRefreshCommand *command, ProvconnOutcome *outcome)
 {
 	ProvconnConnection connection;
 	ProvconnCredentials credentials = command->credentials;
 	ProvconnValues changes = {0};
 	ProvconnRefusal refusal;
 	int32		version;
-	ProvconnCall call = {0};
 
-	call.action = action;
-	call.caller = caller;
-	call.now = now;
-	call.connection_id = command->connection_id;
-
-	if (!provconn_call_find(&call, true, &connection, outcome))
+	call->connection_id = command->connection_id;
+	if (!provconn_call_find(call, true, &connection, outcome))
 		return;
 	refusal = judge_refresh(command, &connection);
 	if (refusal != PROVCONN_ACCEPTED)
 	{
-		provconn_call_refuse(&call, refusal, &connection, outcome);
+		provconn_call_refuse(call, refusal, &connection, outcome);
 		outcome->needs_user_action = refusal == PROVCONN_NOT_ACTIVE;
 		return;
 	}
 
 	carry_refresh_token(&connection, &credentials);
 	version = provconn_call_next_version(connection.version);
-	provconn_call_reseal(&changes, &call, &connection, version, &credentials);
-	provconn_call_write(&call, &connection, NULL, &changes);
+	provconn_call_reseal(&changes, call, &connection, version, &credentials);
+	provconn_call_write(call, &connection, NULL, &changes);
 	/* What a worker has refreshed, the provider has answered for. */
 	if (command->lease != NULL)
-		provconn_health_succeeded(&connection.provider_id, call.now);
+		provconn_health_succeeded(&connection.provider_id, call->now);
 	provconn_call_accept(outcome, &connection.id, PROVCONN_STATUS_ACTIVE, version);
 	provconn_connection_close(&connection);
 }

@@ -102,7 +102,10 @@ provconn_rotation_retire(Oid caller, int32 key_id)
 
 	provconn_call_begin(&call, "retire_key", caller);
 	if (!provconn_keyring_begin_retiring(key_id))
+	{
+		provconn_call_end(&call);
 		return;
+	}
 	if (provconn_connection_uses_key(key_id))
 		provconn_fault_raise(PROVCONN_FAULT_KEY_IN_USE, key_id);
 	provconn_keyring_retire(key_id, GetCurrentTimestamp());

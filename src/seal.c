@@ -20,6 +20,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
@@ -143,6 +144,21 @@ static ProvconnStatement unsealed_rows = {
 	.custom = true
 };
 
+/* $1 is the origin here, $2 the least id of the day before. */
+static ProvconnStatement settled_state = {
+	.sql = "SELECT NOT EXISTS (SELECT FROM provconn.wrong_trigger)"
+	" AND NOT EXISTS (SELECT FROM provconn.import AS i WHERE i.origin OPERATOR(pg_catalog.=) $1"
+	" AND i.imported_at OPERATOR(pg_catalog.>) (pg_catalog.now() OPERATOR(pg_catalog.-) '1 hour'::pg_catalog.interval)"
+	" AND NOT EXISTS (SELECT FROM provconn.seal AS s WHERE s.origin OPERATOR(pg_catalog.=) $1"
+	" AND pg_catalog.pg_visible_in_snapshot(i.transaction_id, s.settled)))"
+	" AND (EXISTS (SELECT FROM provconn.seal AS s WHERE s.origin OPERATOR(pg_catalog.=) $1)"
+	" OR EXISTS (SELECT FROM provconn.audit AS a WHERE a.origin OPERATOR(pg_catalog.=) $1"
+	" AND a.audit_id OPERATOR(pg_catalog.>=) $2))",
+	.nargs = 2,
+	.types = {INT4OID, UUIDOID},
+	.custom = true
+};
+
 static ProvconnStatement newest_digest = {
 	.sql = "SELECT pg_catalog.jsonb_build_object('format', 1, 'seal_id', s.seal_id, 'sealed_at',"
 	" provconn.utc(s.sealed_at), 'rows', s.row_count, 'heads', s.head_count,"
@@ -195,7 +211,12 @@ typedef struct Proof
 	bool		found;
 } Proof;
 
+/* The first seal of the transaction that made the last one here. */
+static TransactionId own_transaction = InvalidTransactionId;
+static int64 own_first = 0;
+
 static void require_publisher(void);
+static bool is_subscriber(char **subscription_name);
 static bool add_row(HeapTuple tuple, TupleDesc tupdesc, void *arg);
 static void finish_seal(Making *making);
 static int	keep_last(Head *heads, int count);
@@ -250,6 +271,36 @@ provconn_seal_make(bool dont_wait)
 		finish_seal(&making);
 	MemoryContextDelete(making.context);
 	return making.made;
+}
+
+int64
+provconn_seal_limit(void)
+{
+	return TransactionIdIsValid(own_transaction) && own_transaction == GetTopTransactionIdIfAny() ?
+		own_first : PG_INT64_MAX;
+}
+
+bool
+provconn_seal_is_possible(void)
+{
+	char	   *name;
+
+	return !RecoveryInProgress() && !XactReadOnly && !IsolationUsesXactSnapshot() &&
+		!is_subscriber(&name);
+}
+
+bool
+provconn_seal_is_settled(void)
+{
+	ProvconnUuid yesterday = provconn_uuid7_floor((uint64) provconn_entry_time(GetCurrentTimestamp() - USECS_PER_DAY) / 1000);
+	Datum		values[2];
+	Datum		settled;
+	bool		isnull;
+
+	values[0] = Int32GetDatum(provconn_entry_origin());
+	values[1] = UUIDPGetDatum((const pg_uuid_t *) &yesterday);
+	(void) provconn_store_run(&provconn_seal_table, &settled_state, values, NULL, 1, &settled, &isnull);
+	return !isnull && DatumGetBool(settled);
 }
 
 bool
@@ -338,11 +389,22 @@ provconn_seal_is_authentic(int32 key_id, const unsigned char hash[PROVCONN_DIGES
 static void
 require_publisher(void)
 {
+	char	   *name;
+
+	if (is_subscriber(&name))
+		provconn_fault_raise(PROVCONN_FAULT_SUBSCRIBER, name);
+}
+
+static bool
+is_subscriber(char **subscription_name)
+{
 	Datum		name;
 	bool		isnull;
 
-	if (provconn_store_run(&provconn_seal_table, &subscription, NULL, NULL, 1, &name, &isnull) > 0)
-		provconn_fault_raise(PROVCONN_FAULT_SUBSCRIBER, NameStr(*DatumGetName(name)));
+	if (provconn_store_run(&provconn_seal_table, &subscription, NULL, NULL, 1, &name, &isnull) == 0)
+		return false;
+	*subscription_name = NameStr(*DatumGetName(name));
+	return true;
 }
 
 static bool
@@ -490,6 +552,9 @@ insert_seal(Making *making, ProvconnSpan leaves, ProvconnSpan heads)
 	provconn_values_set(&row, SEAL_LEAVES, bytes_datum(leaves.data, leaves.len));
 	provconn_values_set(&row, SEAL_HEADS, bytes_datum(heads.data, heads.len));
 	provconn_store_insert(&provconn_seal_table, InvalidOid, &row);
+	if (own_transaction != GetTopTransactionId())
+		own_first = seal->seal_id;
+	own_transaction = GetTopTransactionId();
 	memcpy(seal->previous, hash, sizeof(hash));
 }
 

@@ -37,6 +37,19 @@ typedef struct ProvconnSeal
  */
 extern int	provconn_seal_make(bool dont_wait);
 
+/* The number that all seals are below which other transactions have made. */
+extern int64 provconn_seal_limit(void);
+
+/* Whether this session can seal at all: not on a standby or subscriber, say. */
+extern bool provconn_seal_is_possible(void);
+
+/*
+ * Whether the tables are in use rather than being restored: all triggers are
+ * there, which a restore makes last, no import is fresh, and this database has
+ * been sealed or written to.
+ */
+extern bool provconn_seal_is_settled(void);
+
 /* The digest of the newest seal as JSON; false where there is none. */
 extern bool provconn_seal_digest(StringInfo json);
 

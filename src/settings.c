@@ -11,25 +11,35 @@
 #include <limits.h>
 
 #include "miscadmin.h"
+#include "nodes/pg_list.h"
 #include "utils/guc.h"
+#include "utils/varlena.h"
 
 #include "compat.h"
 #include "settings.h"
 
+static int attempt_buffers = 8 * 1024;
 static int backoff_base = 30 * 1000;
 static int backoff_cap = 60 * 60 * 1000;
 static int breaker_interval = 60 * 1000;
 static int breaker_limit = 1000;
 static int breaker_threshold = 10;
+static char *databases = NULL;
+static int expire_after = 30 * 24 * 60;
 static int give_up_after = 3 * 24 * 60 * 60 * 1000;
 static int give_up_failures = 20;
 static int idempotency_retention = 7 * 24 * 60 * 60;
 static char *key_command = NULL;
 static char *key_file = NULL;
+static bool keep_wal = true;
+static bool notify = false;
 static int reencrypt_delay = 5;
 static int reveal_limit = 0;
+static int seal_interval = 60;
 static uint64 key_generation = 0;
 
+static GucContext shared_context(GucContext context);
+static bool check_databases(char **newval, void **extra, GucSource source);
 static bool check_key_file(char **newval, void **extra, GucSource source);
 static void assign_key_file(const char *newval, void *extra);
 
@@ -37,10 +47,12 @@ const char *
 provconn_settings_taken(void)
 {
 	static const char *const names[] = {
-		"provconn.backoff_base", "provconn.backoff_cap", "provconn.breaker_interval",
-		"provconn.breaker_limit", "provconn.breaker_threshold", "provconn.give_up_after",
-		"provconn.give_up_failures", "provconn.idempotency_retention", "provconn.key_command",
-		"provconn.key_file", "provconn.reencrypt_delay", "provconn.reveal_limit"
+		"provconn.attempt_buffers", "provconn.backoff_base", "provconn.backoff_cap",
+		"provconn.breaker_interval", "provconn.breaker_limit", "provconn.breaker_threshold",
+		"provconn.databases", "provconn.expire_after", "provconn.give_up_after",
+		"provconn.give_up_failures", "provconn.idempotency_retention", "provconn.keep_wal",
+		"provconn.key_command", "provconn.key_file", "provconn.notify",
+		"provconn.reencrypt_delay", "provconn.reveal_limit", "provconn.seal_interval"
 	};
 
 	for (int i = 0; i < (int) lengthof(names); i++)
@@ -56,6 +68,13 @@ provconn_settings_taken(void)
 void
 provconn_settings_define(void)
 {
+	DefineCustomIntVariable("provconn.attempt_buffers",
+							"Shared memory for each database, for attempts that were rolled back and are not on record yet.",
+							"What finds no room in it goes to the server log.",
+							&attempt_buffers,
+							8 * 1024, 64, 1024 * 1024,
+							shared_context(PGC_POSTMASTER), GUC_UNIT_KB,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("provconn.backoff_base",
 							"The shortest time between a failure and the next attempt.",
 							NULL,
@@ -91,6 +110,20 @@ provconn_settings_define(void)
 							10, 0, INT_MAX,
 							PGC_SUSET, 0,
 							NULL, NULL, NULL);
+	DefineCustomStringVariable("provconn.databases",
+							   "The databases that the background worker serves, separated by commas.",
+							   NULL,
+							   &databases,
+							   "postgres",
+							   shared_context(PGC_POSTMASTER), GUC_LIST_INPUT,
+							   check_databases, NULL, NULL);
+	DefineCustomIntVariable("provconn.expire_after",
+							"How long after their expiry the background worker moves connections to expired that nobody refreshed.",
+							"-1 leaves them alone.",
+							&expire_after,
+							30 * 24 * 60, -1, INT_MAX,
+							PGC_SIGHUP, GUC_UNIT_MIN,
+							NULL, NULL, NULL);
 	DefineCustomIntVariable("provconn.give_up_after",
 							"How long a connection has to fail until it is given up.",
 							NULL,
@@ -112,6 +145,13 @@ provconn_settings_define(void)
 							7 * 24 * 60 * 60, 1, 365 * 24 * 60 * 60,
 							PGC_SUSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	DefineCustomBoolVariable("provconn.keep_wal",
+							 "Whether a replication slot keeps the WAL that tells of reveals whose outcome is not on record yet.",
+							 NULL,
+							 &keep_wal,
+							 true,
+							 PGC_SIGHUP, 0,
+							 NULL, NULL, NULL);
 	/* Without preloading it can't be run; that is said when a key is needed. */
 	DefineCustomStringVariable("provconn.key_command",
 							   "Program that prints the master keys, run once at server start.",
@@ -128,6 +168,13 @@ provconn_settings_define(void)
 							   "",
 							   PGC_SUSET, GUC_SUPERUSER_ONLY,
 							   check_key_file, assign_key_file, NULL);
+	DefineCustomBoolVariable("provconn.notify",
+							 "Whether each row of the audit is told to who listens to \"provconn\".",
+							 NULL,
+							 &notify,
+							 false,
+							 PGC_SUSET, 0,
+							 NULL, NULL, NULL);
 	DefineCustomIntVariable("provconn.reencrypt_delay",
 							"How long provconn_reencrypt sleeps after a quarter of a millisecond of work.",
 							"0 does not sleep.",
@@ -142,7 +189,50 @@ provconn_settings_define(void)
 							0, 0, INT_MAX,
 							PGC_SUSET, 0,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("provconn.seal_interval",
+							"How often the background worker seals the audit.",
+							"0 does not seal it.",
+							&seal_interval,
+							60, 0, 24 * 60 * 60,
+							PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("provconn");
+}
+
+size_t
+provconn_settings_attempt_buffers(void)
+{
+	return (size_t) attempt_buffers * 1024;
+}
+
+const char *
+provconn_settings_databases(void)
+{
+	return databases;
+}
+
+int64
+provconn_settings_expire_after(void)
+{
+	return expire_after * INT64CONST(60000000);
+}
+
+bool
+provconn_settings_keep_wal(void)
+{
+	return keep_wal;
+}
+
+bool
+provconn_settings_notify(void)
+{
+	return notify;
+}
+
+int
+provconn_settings_seal_interval(void)
+{
+	return seal_interval;
 }
 
 int64
@@ -214,6 +304,32 @@ uint64
 provconn_settings_key_generation(void)
 {
 	return key_generation;
+}
+
+/* What is fixed at server start does nothing where the library is loaded later. */
+static GucContext
+shared_context(GucContext context)
+{
+	return process_shared_preload_libraries_in_progress ? context : PGC_SUSET;
+}
+
+static bool
+check_databases(char **newval, void **extra, GucSource source)
+{
+	char	   *names = pstrdup(*newval);
+	List	   *list;
+
+	if (!SplitIdentifierString(names, ',', &list))
+	{
+		GUC_check_errdetail("It must be a list of names, separated by commas.");
+		return false;
+	}
+	if (list_length(list) > PROVCONN_SETTINGS_MAX_DATABASES)
+	{
+		GUC_check_errdetail("There must be no more than %d databases.", PROVCONN_SETTINGS_MAX_DATABASES);
+		return false;
+	}
+	return true;
 }
 
 /* The file itself is looked at when a key is needed: it may come later. */

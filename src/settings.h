@@ -17,6 +17,26 @@ extern const char *provconn_settings_taken(void);
 /* Defines the settings; called once, from _PG_init. */
 extern void provconn_settings_define(void);
 
+#define PROVCONN_SETTINGS_MAX_DATABASES 64
+
+/* How many bytes of shared memory each database has for attempts. */
+extern size_t provconn_settings_attempt_buffers(void);
+
+/* The databases that the worker serves: a list of names. */
+extern const char *provconn_settings_databases(void);
+
+/* How long, in microseconds, after their expiry it expires connections; below 0: never. */
+extern int64 provconn_settings_expire_after(void);
+
+/* Whether a slot keeps the WAL that tells of reveals. */
+extern bool provconn_settings_keep_wal(void);
+
+/* Whether rows of the audit are told by NOTIFY. */
+extern bool provconn_settings_notify(void);
+
+/* How often the worker seals the audit, in seconds; 0: never. */
+extern int	provconn_settings_seal_interval(void);
+
 /* The least and the most time between a failure and the next attempt, microseconds. */
 extern int64 provconn_settings_backoff_base(void);
 extern int64 provconn_settings_backoff_cap(void);

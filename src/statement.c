@@ -14,6 +14,7 @@
 #include "statement.h"
 
 static const char hidden[] = "<statement hidden by provconn>";
+static char last_error[6] = "";
 
 void
 provconn_statement_hide(void)
@@ -48,6 +49,7 @@ provconn_statement_shield(PGFunction body, FunctionCallInfo fcinfo)
 	}
 	PG_CATCH();
 	{
+		strlcpy(last_error, unpack_sql_state(geterrcode()), sizeof(last_error));
 		/* The error is still the current one: these two concern it. */
 		errhidestmt(true);
 		errhidecontext(true);
@@ -55,4 +57,16 @@ provconn_statement_shield(PGFunction body, FunctionCallInfo fcinfo)
 	}
 	PG_END_TRY();
 	return result;
+}
+
+const char *
+provconn_statement_error(void)
+{
+	return last_error[0] != '\0' ? last_error : NULL;
+}
+
+void
+provconn_statement_forget_error(void)
+{
+	last_error[0] = '\0';
 }

@@ -23,4 +23,11 @@ extern void provconn_statement_hide(void);
  */
 extern Datum provconn_statement_shield(PGFunction body, FunctionCallInfo fcinfo);
 
+/*
+ * The SQLSTATE of the last error that came out of one of these; NULL where there
+ * was none since it was last forgotten.
+ */
+extern const char *provconn_statement_error(void);
+extern void provconn_statement_forget_error(void);
+
 #endif /* PROVCONN_STATEMENT_H */

@@ -79,6 +79,7 @@ static bool same_value(const Version *old, const Version *fresh, int column);
 static bool same_attribute(const Version *old, const Version *fresh, AttrNumber attnum);
 static HeapTuple stamp_tuple(const Version *old, const Version *fresh,
 							 ProvconnAuditFrame *frame);
+static void keep_order(const Version *old, ProvconnAuditStamp *stamp);
 static void get_head(const Version *old, unsigned char head[PROVCONN_DIGEST_LENGTH]);
 static void compose_row(const Version *old, const Version *fresh, const ProvconnAuditFrame *frame,
 						const ProvconnAuditStamp *stamp, ProvconnAuditRow *row);
@@ -502,6 +503,8 @@ stamp_tuple(const Version *old, const Version *fresh, ProvconnAuditFrame *frame)
 	stamp = provconn_audit_stamp(provconn_uuid7_shard(&id),
 								 frame != NULL ? frame->now : GetCurrentTimestamp());
 	stamp.seq = isnull ? 1 : seq + 1;
+	if (old != NULL)
+		keep_order(old, &stamp);
 	get_head(old, stamp.previous);
 	compose_row(old, fresh, frame, &stamp, row);
 	if (frame != NULL)
@@ -519,6 +522,17 @@ stamp_tuple(const Version *old, const Version *fresh, ProvconnAuditFrame *frame)
 	attnums[5] = provconn_store_attnum(&provconn_connection_table, CONNECTION_DUE_AT);
 	find_place(old, fresh, &values[4], &nulls[4]);
 	return heap_modify_tuple_by_cols(fresh->tuple, fresh->tupdesc, 6, attnums, values, nulls);
+}
+
+/* The ids of a chain's rows are in its order, also within a millisecond and as a clock steps back. */
+static void
+keep_order(const Version *old, ProvconnAuditStamp *stamp)
+{
+	ProvconnUuid before = get_uuid(old, CONNECTION_AUDIT_ID);
+
+	if (memcmp(&stamp->audit_id, &before, sizeof(before)) <= 0 &&
+		provconn_uuid7_shard(&before) == provconn_uuid7_shard(&stamp->audit_id))
+		stamp->audit_id = provconn_uuid7_after(&before);
 }
 
 /* The hash of the last row of a connection's chain. */

@@ -48,3 +48,25 @@ provconn_uuid7_floor(uint64_t unix_ms)
 
 	return provconn_uuid7_make(unix_ms, 0, zeros);
 }
+
+/* Section 6.2, method 2: the 62 random bits count up, and at their end the time does. */
+ProvconnUuid
+provconn_uuid7_after(const ProvconnUuid *uuid)
+{
+	ProvconnUuid next = *uuid;
+	int			i;
+
+	for (i = 15; i > 8; i--)
+		if (++next.bytes[i] != 0)
+			return next;
+	if ((next.bytes[8] & 0x3F) != 0x3F)
+	{
+		next.bytes[8]++;
+		return next;
+	}
+	next.bytes[8] &= 0xC0;
+	for (i = 5; i >= 0; i--)
+		if (++next.bytes[i] != 0)
+			break;
+	return next;
+}

@@ -14,6 +14,9 @@
 extern ProvconnUuid provconn_uuid7_make(uint64_t unix_ms, int shard,
 										const unsigned char random[8]);
 
+/* The next greater UUIDv7 of the same shard: as random, but for its order. */
+extern ProvconnUuid provconn_uuid7_after(const ProvconnUuid *uuid);
+
 /* The 12 bits where a UUIDv7 of ours carries its shard; any UUID will do. */
 extern int	provconn_uuid7_shard(const ProvconnUuid *uuid);
 

@@ -239,6 +239,10 @@ COMMENT ON FUNCTION @extschema@.provconn_verify_audit(jsonb, timestamptz, timest
     IS 'checks the audit against its hashes, seals and the digest of one: a row for each problem';
 COMMENT ON FUNCTION @extschema@.provconn_audit_proof(uuid)
     IS 'proof that a row is in a sealed audit, for who has the digest of the seal';
+COMMENT ON FUNCTION @extschema@.provconn_events(text, integer)
+    IS 'events of the audit after a position, each once, in an order that stays';
+COMMENT ON FUNCTION @extschema@.provconn_attempts_lost()
+    IS 'how many attempts that were rolled back went to the server log alone, since it started';
 COMMENT ON FUNCTION @extschema@.provconn_archive_audit(date)
     IS 'detaches the month of that day from the audit; returns its table';
 COMMENT ON FUNCTION @extschema@.provconn_attach_audit(regclass)
@@ -264,6 +268,8 @@ COMMENT ON FUNCTION provconn.verify_chains(uuid, uuid) IS 'provconn_verify_audit
 COMMENT ON FUNCTION provconn.verify_seals(boolean) IS 'provconn_verify_audit: seals';
 COMMENT ON FUNCTION provconn.verify_digest(jsonb) IS 'provconn_verify_audit: the digest from outside';
 COMMENT ON FUNCTION provconn.verify_triggers() IS 'provconn_verify_audit: triggers';
+COMMENT ON FUNCTION provconn.events_after(bigint, integer, bigint, integer)
+    IS 'provconn_events: what the seals have after a leaf';
 COMMENT ON FUNCTION provconn.verify_imports() IS 'provconn_verify_audit: notices';
 COMMENT ON FUNCTION provconn.guard_seal() IS 'seals, and what is known of imports, are neither changed nor deleted';
 COMMENT ON FUNCTION provconn.guard_import() IS 'rows of the audit and seals come from provconn, or from a restore, which leaves a trace';
@@ -475,6 +481,7 @@ COMMENT ON COLUMN @extschema@.provconn_stats.given_up IS 'expired while their re
 COMMENT ON COLUMN @extschema@.provconn_stats.oldest_due IS 'earliest expiry among those due';
 COMMENT ON COLUMN @extschema@.provconn_stats.breaker IS 'circuit breaker of the provider: closed, open or half_open';
 COMMENT ON COLUMN @extschema@.provconn_stats.breaker_opened_at IS 'since when it is not closed';
+COMMENT ON COLUMN @extschema@.provconn_stats.attempts_lost IS 'attempts that were rolled back and are in the server log alone, in this database since the server started';
 COMMENT ON TABLE provconn.provider_health IS 'circuit breakers of the providers, of this server alone';
 COMMENT ON COLUMN provconn.provider_health.provider_id IS 'provider';
 COMMENT ON COLUMN provconn.provider_health.failures IS 'failures in a row that count against the provider';

@@ -559,6 +559,38 @@ found (check_name, status, item, fix, place) AS (
                 AND COALESCE(p.id
                     OPERATOR(pg_catalog.<) (pg_catalog.regexp_match(b.bound,
                     'TO \(''([^'']+)'))[1]::pg_catalog.uuid, true))
+    UNION ALL
+
+    SELECT 'audit_seals', 'warning', pg_catalog.format('rows since %s are in no seal', provconn.utc(u.since)),
+           pg_catalog.format('SELECT %s.provconn_seal_audit();', e.api), 1
+    FROM extension AS e,
+        (SELECT pg_catalog.min(a.occurred_at) AS since
+         FROM (SELECT (SELECT s.settled FROM provconn.seal AS s
+                       WHERE s.origin OPERATOR(pg_catalog.=) provconn.origin()
+                       ORDER BY s.seal_id DESC LIMIT 1) AS settled) AS n
+         JOIN provconn.audit AS a ON a.origin OPERATOR(pg_catalog.=) provconn.origin()
+             AND a.transaction_id OPERATOR(pg_catalog.>=) COALESCE(pg_catalog.pg_snapshot_xmin(n.settled), '0')
+             AND COALESCE(NOT pg_catalog.pg_visible_in_snapshot(a.transaction_id, n.settled), true)) AS u
+    WHERE u.since OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) '1 hour'::pg_catalog.interval)
+    UNION ALL
+    SELECT 'worker', 'warning', 'provconn.databases does not name this database',
+           pg_catalog.format(E'ALTER SYSTEM SET provconn.databases = %s;\n-- It is in force when the server was restarted.',
+               pg_catalog.concat_ws(', ', NULLIF(pg_catalog.current_setting('provconn.databases', true), ''),
+                                    pg_catalog.quote_ident(pg_catalog.current_database()))), 1
+    FROM preload AS p
+    WHERE p.is_loaded AND NOT EXISTS (
+        SELECT FROM pg_catalog.string_to_table(pg_catalog.current_setting('provconn.databases', true), ',') AS d (name)
+        WHERE pg_catalog.btrim(d.name, ' "') OPERATOR(pg_catalog.=) pg_catalog.current_database())
+    UNION ALL
+    SELECT 'worker', 'warning', 'replication slot "provconn" keeps WAL that nobody looks at',
+           'SELECT pg_catalog.pg_drop_replication_slot(''provconn'');', 2
+    FROM preload AS p, pg_catalog.pg_replication_slots AS s
+    WHERE NOT p.is_loaded AND NOT p.will_be AND s.slot_name OPERATOR(pg_catalog.=) 'provconn'
+    UNION ALL
+    SELECT 'attempts', 'warning', pg_catalog.format('%s went to the server log', l.lost),
+           E'ALTER SYSTEM SET provconn.attempt_buffers = ''64MB'';\n-- It is in force when the server was restarted.', 1
+    FROM (SELECT @extschema@.provconn_attempts_lost() AS lost) AS l
+    WHERE l.lost OPERATOR(pg_catalog.>) 0
 )
 
 SELECT k.check_name,
@@ -578,7 +610,7 @@ FROM (
         (2, 'pgcrypto', 'pgcrypto is installed, in the newest version that the server has',
          'pgcrypto is not installed as it should be', NULL),
         (3, 'preload', 'the library is preloaded',
-         'the path of the key file shows in sessions that have not called provconn yet', NULL),
+         'attempts that were rolled back are not on record, and the path of the key file shows in sessions that have not called provconn yet', NULL),
         (4, 'triggers', 'all triggers of provconn are there and always enabled',
          'what guards and audits the tables is not in force', NULL),
         (5, 'trigger_order', 'no trigger changes a connection after its guard',
@@ -644,7 +676,13 @@ FROM (
         (26, 'audit_months', 'the months of the audit are in order',
          'months of the audit are out of order', NULL),
         (27, 'api_schema', 'nobody else can put objects beside the functions, or drop their schema',
-         'the schema of the functions is not safe', NULL)
+         'the schema of the functions is not safe', NULL),
+        (28, 'audit_seals', 'no row of the audit has waited for its seal for more than an hour',
+         'the audit is not sealed', NULL),
+        (29, 'worker', 'the background worker serves this database, or is not wanted',
+         'the background worker does not serve this database as it should', NULL),
+        (30, 'attempts', 'every attempt that was rolled back is on record, as far as they are noted',
+         'attempts that were rolled back found no room on their way to the audit', NULL)
     ) AS c (position, check_name, sound, unsound, fix)
 ) AS k
 LEFT JOIN found AS f ON f.check_name OPERATOR(pg_catalog.=) k.check_name

@@ -196,6 +196,10 @@ RETURNS integer LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 
 -- The audit.
 
+-- For provconn_stats, with whose rights it is granted.
+CREATE FUNCTION @extschema@.provconn_attempts_lost()
+RETURNS bigint LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME';
+
 CREATE FUNCTION @extschema@.provconn_seal_audit()
 RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
 
@@ -214,6 +218,27 @@ RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10 AS 'MODULE_PATH
 
 CREATE FUNCTION @extschema@.provconn_audit_proof(audit_id uuid)
 RETURNS jsonb LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';
+
+CREATE FUNCTION @extschema@.provconn_events(
+    after text DEFAULT NULL,
+    max_events integer DEFAULT 1000,
+    OUT "position" text,
+    OUT event text,
+    OUT audit_id uuid,
+    OUT occurred_at timestamptz,
+    OUT connection_id uuid,
+    OUT user_id uuid,
+    OUT provider_id uuid,
+    OUT provider_slug text,
+    OUT action text,
+    OUT outcome text,
+    OUT old_status @extschema@.provconn_status,
+    OUT new_status @extschema@.provconn_status,
+    OUT error_code text,
+    OUT reason text,
+    OUT version integer,
+    OUT seq bigint)
+RETURNS SETOF record LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1000 AS 'MODULE_PATHNAME';
 
 CREATE FUNCTION @extschema@.provconn_archive_audit(month date)
 RETURNS regclass LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME';

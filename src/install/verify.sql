@@ -120,6 +120,41 @@ RETURN pg_catalog.jsonb_build_object(
     'seal_hash', provconn.hex(seal.seal_hash),
     'mac', provconn.hex(seal.mac));
 
+-- The feed: seals in their order, and in each its rows by id, so by time.  Events
+-- that are put away keep their place.
+CREATE FUNCTION provconn.events_after(after_seal bigint, after_leaf integer, before_seal bigint, max_events integer)
+RETURNS TABLE ("position" text, event text, audit_id uuid, occurred_at timestamptz, connection_id uuid,
+    user_id uuid, provider_id uuid, provider_slug text, action text, outcome text,
+    old_status @extschema@.provconn_status, new_status @extschema@.provconn_status,
+    error_code text, reason text, version integer, seq bigint)
+LANGUAGE sql STABLE AS $function$
+SELECT pg_catalog.concat(l.seal_id, ':', l.leaf_index),
+       CASE WHEN a.audit_id IS NULL THEN 'archived' ELSE
+           CASE a.action
+               WHEN 'connect' THEN 'provider_connection'
+               WHEN 'disconnect' THEN 'provider_disconnection'
+               WHEN 'refresh' THEN 'provider_token_refresh'
+               ELSE a.action
+           END OPERATOR(pg_catalog.||) '_' OPERATOR(pg_catalog.||)
+           CASE a.outcome WHEN 'refused' THEN 'failed' ELSE a.outcome END END,
+       l.audit_id, a.occurred_at, a.connection_id, a.user_id, a.provider_id, a.provider_slug,
+       a.action, a.outcome, a.old_status, a.new_status, a.error_code, a.reason, a.version, a.seq
+FROM (SELECT s.seal_id, i.leaf_index, i.audit_id, i.shard
+      FROM provconn.seal AS s
+      CROSS JOIN LATERAL (
+          SELECT e.leaf_index, e.audit_id,
+                 (pg_catalog.get_byte(pg_catalog.uuid_send(e.audit_id), 6) OPERATOR(pg_catalog.&) 15)
+                     OPERATOR(pg_catalog.*) 256
+                     OPERATOR(pg_catalog.+) pg_catalog.get_byte(pg_catalog.uuid_send(e.audit_id), 7) AS shard
+          FROM provconn.seal_leaves(s.leaves) AS e) AS i
+      WHERE s.seal_id OPERATOR(pg_catalog.>=) $1 AND s.seal_id OPERATOR(pg_catalog.<) $3
+        AND (s.seal_id OPERATOR(pg_catalog.>) $1 OR i.leaf_index OPERATOR(pg_catalog.>) $2)
+      ORDER BY s.seal_id, i.leaf_index LIMIT $4) AS l
+LEFT JOIN provconn.audit AS a
+    ON a.shard_key OPERATOR(pg_catalog.=) l.shard AND a.audit_id OPERATOR(pg_catalog.=) l.audit_id
+ORDER BY l.seal_id, l.leaf_index
+$function$;
+
 -- Whether a row is in a month that was detached on the record.
 CREATE FUNCTION provconn.is_archived(id uuid)
 RETURNS boolean LANGUAGE sql STABLE STRICT PARALLEL SAFE

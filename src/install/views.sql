@@ -96,7 +96,8 @@ SELECT n.provider_id,
        CASE WHEN h.allowance IS NULL THEN 'closed'
             WHEN h.allowance OPERATOR(pg_catalog.=) 1 THEN 'open'
             ELSE 'half_open' END AS breaker,
-       h.opened_at AS breaker_opened_at
+       h.opened_at AS breaker_opened_at,
+       @extschema@.provconn_attempts_lost() AS attempts_lost
 FROM (SELECT c.provider_id, c.status, pg_catalog.count(*) AS connections
       FROM provconn.connection AS c GROUP BY c.provider_id, c.status) AS n
 LEFT JOIN provconn.provider AS p ON p.provider_id OPERATOR(pg_catalog.=) n.provider_id

@@ -58,7 +58,7 @@ SELECT set_eq('SELECT check_name FROM provconn_doctor()', $$
            ('owners'), ('secret_columns'), ('log_parameter_max_length'), ('log_parameter_max_length_on_error'),
            ('log_statement'), ('log_min_duration_statement'), ('debug_print'), ('auto_explain'), ('ssl'),
            ('core_dumps'), ('old_keys'), ('unknown_keys'), ('overdue'), ('expired_leases'), ('provider_health'),
-           ('lost_providers'), ('gone_roles'), ('lost_rights'), ('capability_objects'), ('audit_months'), ('api_schema') $$,
+           ('lost_providers'), ('gone_roles'), ('lost_rights'), ('capability_objects'), ('audit_months'), ('api_schema'), ('audit_seals'), ('worker'), ('attempts') $$,
     'the checks');
 SELECT is(count(*), count(DISTINCT check_name), 'one row for each') FROM provconn_doctor();
 SELECT is_empty($$SELECT * FROM provconn_doctor()
@@ -610,6 +610,26 @@ SELECT has_table('provconn', 'audit_2099_01_foreign', 'audit_months: renamed');
 ALTER TABLE provconn.audit DETACH PARTITION :month;
 DROP TABLE :month;
 \ir doctor/mend.psql
+
+-- Seals that nobody makes.
+
+\set check audit_seals
+\set status warning
+\set detail 'rows since .* are in no seal'
+\set name 'a row of two hours ago'
+SELECT ok FROM provconn_record_sync(NULL) \g /dev/null
+SELECT tableoid::regclass AS month, audit_id AS id FROM provconn.audit ORDER BY occurred_at DESC LIMIT 1 \gset
+SELECT past_triggers(:'month', format('UPDATE %s SET occurred_at = now() - ''2 hours''::interval WHERE audit_id = %L', :'month', :'id')) \g /dev/null
+\ir doctor/mend.psql
+
+-- A slot that the library left behind.
+
+\set check worker
+\set detail 'replication slot "provconn" keeps WAL that nobody looks at'
+\set name 'a slot without a worker'
+SELECT pg_create_physical_replication_slot('provconn') \g /dev/null
+\ir doctor/mend.psql
+SELECT is_empty($$SELECT slot_name FROM pg_replication_slots$$, 'worker: the slot is gone');
 
 -- Whoever may, wherever.
 

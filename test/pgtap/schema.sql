@@ -448,7 +448,8 @@ SELECT is(pg_temp.attributes('provconn_transitions'::regclass), ARRAY[
 SELECT is(pg_temp.attributes('provconn_stats'::regclass), ARRAY[
     'provider_id uuid', 'provider_slug text', 'status provconn_status', 'connections bigint', 'due bigint',
     'overdue bigint', 'leased bigint', 'leases_expired bigint', 'failing bigint', 'given_up bigint',
-    'oldest_due timestamp with time zone', 'breaker text', 'breaker_opened_at timestamp with time zone'],
+    'oldest_due timestamp with time zone', 'breaker text', 'breaker_opened_at timestamp with time zone',
+    'attempts_lost bigint'],
     'columns of provconn_stats');
 SELECT is(pg_temp.attributes('provconn_keys'::regclass), ARRAY[
     'key_id integer', 'state text', 'master_key_id integer', 'created_at timestamp with time zone',

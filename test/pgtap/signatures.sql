@@ -107,12 +107,20 @@ INSERT INTO expected VALUES
 ('provconn_retire_key', 'key_id integer', 'void', 'volatile parallel unsafe'),
 ('provconn_rewrap_keys', '', 'integer', 'volatile parallel unsafe'),
 ('provconn_erase_user', 'user_id uuid', 'integer', 'volatile parallel unsafe'),
+-- the feed, what did not come so far
+('provconn_events',
+ 'after text DEFAULT NULL::text, max_events integer DEFAULT 1000, OUT "position" text, OUT event text, OUT audit_id uuid, OUT occurred_at timestamp with time zone, OUT connection_id uuid, OUT user_id uuid, OUT provider_id uuid, OUT provider_slug text, OUT action text, OUT outcome text, OUT old_status provconn_status, OUT new_status provconn_status, OUT error_code text, OUT reason text, OUT version integer, OUT seq bigint',
+ 'SETOF record', 'volatile parallel unsafe'),
+('provconn_attempts_lost', '', 'bigint', 'stable parallel safe'),
 ('provconn_seal_audit', '', 'jsonb', 'volatile parallel unsafe'),
 ('provconn_verify_audit', 'digest jsonb DEFAULT NULL::jsonb, from_time timestamp with time zone DEFAULT NULL::timestamp with time zone, to_time timestamp with time zone DEFAULT NULL::timestamp with time zone, OUT severity text, OUT problem text, OUT audit_id uuid, OUT connection_id uuid, OUT seq bigint, OUT seal_id bigint, OUT detail text', 'SETOF record', 'volatile parallel unsafe'),
 ('provconn_audit_proof', 'audit_id uuid', 'jsonb', 'volatile parallel unsafe'),
 ('provconn_archive_audit', 'month date', 'regclass', 'volatile parallel unsafe'),
 ('provconn_attach_audit', 'archive regclass', 'void', 'volatile parallel unsafe'),
 -- inside
+('provconn.events_after', 'after_seal bigint, after_leaf integer, before_seal bigint, max_events integer',
+ 'TABLE("position" text, event text, audit_id uuid, occurred_at timestamp with time zone, connection_id uuid, user_id uuid, provider_id uuid, provider_slug text, action text, outcome text, old_status provconn_status, new_status provconn_status, error_code text, reason text, version integer, seq bigint)',
+ 'stable parallel unsafe'),
 ('provconn.reapply_grants', '', 'void', 'volatile parallel unsafe'),
 ('provconn.guard_connection', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.audit_connection', '', 'trigger', 'volatile parallel unsafe'),
@@ -176,7 +184,7 @@ SELECT is_empty('SELECT function FROM actual WHERE proleakproof', 'no function c
 SELECT set_eq($$SELECT function FROM actual WHERE lanname <> 'c'$$,
     ARRAY['provconn.utc', 'provconn.hex', 'provconn.entry_json', 'provconn.seal_json', 'provconn.is_archived',
           'provconn.verify_rows', 'provconn.verify_erasures', 'provconn.verify_chains', 'provconn.verify_seals',
-          'provconn.verify_digest', 'provconn.verify_triggers', 'provconn.verify_imports'], 'every function but these is in C');
+          'provconn.verify_digest', 'provconn.verify_triggers', 'provconn.verify_imports', 'provconn.events_after'], 'every function but these is in C');
 SELECT is_empty($$SELECT function, lanname FROM actual WHERE lanname NOT IN ('c', 'sql')$$, 'and these are in SQL');
 SELECT is_empty($$SELECT prosrc, array_agg(function) FROM actual WHERE lanname = 'c' GROUP BY prosrc HAVING count(*) > 1$$,
                 'no two functions share a C symbol');

@@ -1,0 +1,173 @@
+/*
+ * journal.c (layer 5): what the WAL tells of reads, after a crash.
+ *
+ * A physical replication slot keeps the WAL from the oldest read on whose
+ * outcome is not on record.  The checkpoint at the end of crash recovery would
+ * remove it otherwise, before anybody could read it.  The launcher has the slot
+ * as long as it lives.
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
+#include "access/xlogreader.h"
+#include "access/xlogutils.h"
+#include "miscadmin.h"
+#include "replication/message.h"
+#include "replication/slot.h"
+#include "utils/memutils.h"
+
+#include "attempt.h"
+#include "compat.h"
+#include "journal.h"
+#include "ring.h"
+#include "settings.h"
+
+#define SLOT "provconn"
+
+static bool acquire_slot(void);
+static bool create_slot(void);
+static bool is_ours(XLogReaderState *reader, const xl_logical_message **message);
+
+XLogRecPtr
+provconn_journal_open(void)
+{
+	XLogRecPtr	from;
+
+	if (!provconn_settings_keep_wal())
+		return GetRedoRecPtr();
+	if (!acquire_slot())
+	{
+		/* As far back as the server is sure to have it. */
+		from = GetRedoRecPtr();
+		(void) create_slot();
+		return from;
+	}
+	SpinLockAcquire(&MyReplicationSlot->mutex);
+	from = MyReplicationSlot->data.restart_lsn;
+	SpinLockRelease(&MyReplicationSlot->mutex);
+	return from != InvalidXLogRecPtr ? from : GetRedoRecPtr();
+}
+
+void
+provconn_journal_read(XLogRecPtr from, ProvconnVisitMessage visit)
+{
+	ReadLocalXLogPageNoWaitPrivate progress = {0};
+	XLogReaderState *reader;
+	XLogRecPtr	first;
+	char	   *error = NULL;
+
+	reader = XLogReaderAllocate(wal_segment_size, NULL,
+								XL_ROUTINE(.page_read = &read_local_xlog_page_no_wait,
+										   .segment_open = &wal_segment_open,
+										   .segment_close = &wal_segment_close),
+								&progress);
+	if (reader == NULL)
+		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	first = XLogFindNextRecord(reader, from);
+	if (first != InvalidXLogRecPtr)
+	{
+		while (XLogReadRecord(reader, &error) != NULL)
+		{
+			const xl_logical_message *message;
+
+			CHECK_FOR_INTERRUPTS();
+			if (is_ours(reader, &message))
+				visit(message->dbId, message->message + message->prefix_size, message->message_size,
+					  reader->ReadRecPtr);
+		}
+	}
+	XLogReaderFree(reader);
+	if (error != NULL && !progress.end_of_wal)
+		ereport(WARNING,
+				(errmsg("could not read the WAL as far as it tells of reveals: %s", error)));
+}
+
+void
+provconn_journal_advance(void)
+{
+	XLogRecPtr	held;
+	XLogRecPtr	inserted;
+
+	if (!provconn_settings_keep_wal())
+	{
+		if (MyReplicationSlot == NULL && !acquire_slot())
+			return;
+		ReplicationSlotRelease();
+		ReplicationSlotDrop(SLOT, true);
+		return;
+	}
+	if (MyReplicationSlot == NULL && !acquire_slot() && !create_slot())
+		return;
+
+	/*
+	 * Who let go before this look has committed, or has put its attempts on
+	 * record; that must be on disk before the WAL that tells of them may go.
+	 */
+	held = provconn_ring_held_wal();
+	inserted = GetXLogInsertRecPtr();
+	XLogFlush(inserted);
+	if (held == InvalidXLogRecPtr || held > inserted)
+		held = inserted;
+	if (held <= MyReplicationSlot->data.restart_lsn)
+		return;
+	SpinLockAcquire(&MyReplicationSlot->mutex);
+	MyReplicationSlot->data.restart_lsn = held;
+	SpinLockRelease(&MyReplicationSlot->mutex);
+	ReplicationSlotMarkDirty();
+	ReplicationSlotsComputeRequiredLSN();
+}
+
+static bool
+acquire_slot(void)
+{
+	if (max_replication_slots == 0 || SearchNamedReplicationSlot(SLOT, true) == NULL)
+		return false;
+	provconn_compat_acquire_slot(SLOT);
+	return true;
+}
+
+static bool
+create_slot(void)
+{
+	static bool told = false;
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool created = false;
+
+	PG_TRY();
+	{
+		CheckSlotRequirements();
+		provconn_compat_create_slot(SLOT);
+		ReplicationSlotReserveWal();
+		ReplicationSlotMarkDirty();
+		ReplicationSlotSave();
+		created = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		LWLockReleaseAll();
+		if (!told)
+			ereport(WARNING,
+					(errmsg("provconn has no replication slot: %s", error->message),
+					 errhint("Raise max_replication_slots, set wal_level to replica at least, or turn provconn.keep_wal off.")));
+		told = true;
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	return created;
+}
+
+static bool
+is_ours(XLogReaderState *reader, const xl_logical_message **message)
+{
+	if (XLogRecGetRmid(reader) != RM_LOGICALMSG_ID ||
+		(XLogRecGetInfo(reader) & ~XLR_INFO_MASK) != XLOG_LOGICAL_MESSAGE)
+		return false;
+	*message = (const xl_logical_message *) XLogRecGetData(reader);
+	return !(*message)->transactional && strcmp((*message)->message, PROVCONN_ATTEMPT_PREFIX) == 0;
+}

@@ -1,0 +1,485 @@
+/*
+ * worker.c (layer 8): the background workers, where the library is preloaded.
+ *
+ * The launcher is in no database.  It starts a worker for a database as there
+ * is something to do there, and keeps the WAL that is needed after a crash.  A
+ * worker puts on record what was rolled back, seals the audit, and moves what is
+ * overdue to expired; it leaves when it has nothing to do, so that nobody's DROP
+ * DATABASE waits for it.
+ *
+ * Neither runs while the server is a standby; both begin with its promotion.
+ */
+#include "postgres.h"
+
+#include "access/transam.h"
+#include "access/xact.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/procarray.h"
+#include "tcop/tcopprot.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "attempt.h"
+#include "audit.h"
+#include "compat.h"
+#include "journal.h"
+#include "queue.h"
+#include "ring.h"
+#include "seal.h"
+#include "settings.h"
+#include "worker.h"
+
+#define BATCH_BYTES (256 * 1024)
+#define BATCH_ENTRIES 1000
+#define EXPIRE_BATCH 1000
+#define LINGER_MS 500			/* how long a worker waits for more */
+#define RETRY_MS 5000			/* after a worker failed, or what it has is still open */
+#define ADVANCE_MS 10000		/* how often the WAL that is not needed is let go */
+#define MAX_FAILURES 3
+
+PGDLLEXPORT void provconn_launcher_main(Datum argument);
+PGDLLEXPORT void provconn_worker_main(Datum argument);
+
+/* A piece of housekeeping, in a transaction of its own. */
+typedef void (*Task) (void);
+
+/* Of the launcher, for each ring. */
+typedef struct Database
+{
+	BackgroundWorkerHandle *handle;
+	TimestampTz not_before;		/* no worker is started until then */
+	TimestampTz housekeeping;	/* when that is due next */
+} Database;
+
+static void start_workers(Database *databases);
+static long next_wait(const Database *databases, TimestampTz advance_at);
+static void start_worker(int ring, Database *database);
+static void take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn);
+static void read_journal(void);
+static int	ring_of_database(Oid database);
+static bool has_extension(void);
+static bool record_attempts(int ring);
+static size_t record_batch(int ring, const char *bytes, size_t size, bool one_by_one);
+static void record_one(const ProvconnAttempt *attempt, List **open);
+static bool skip_failing(int ring, const ProvconnAttempt *attempt);
+static void keep_house(void);
+static void run_task(const char *name, Task task);
+static void seal_audit(void);
+static void expire_connections(void);
+static void begin_transaction(const char *activity);
+static void end_transaction(void);
+static TimestampTz in_ms(long ms);
+
+void
+provconn_worker_init(void)
+{
+	BackgroundWorker worker = {0};
+
+	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
+		return;
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = RETRY_MS / 1000;
+	strlcpy(worker.bgw_library_name, "provconn", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "provconn_launcher_main", sizeof(worker.bgw_function_name));
+	strlcpy(worker.bgw_name, "provconn launcher", sizeof(worker.bgw_name));
+	strlcpy(worker.bgw_type, "provconn launcher", sizeof(worker.bgw_type));
+	RegisterBackgroundWorker(&worker);
+}
+
+static void
+forget_launcher(int code, Datum arg)
+{
+	provconn_ring_set_launcher(NULL);
+}
+
+void
+provconn_launcher_main(Datum argument)
+{
+	Database   *databases;
+	TimestampTz advance_at;
+
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
+	databases = MemoryContextAllocZero(TopMemoryContext, sizeof(Database) * Max(provconn_ring_count(), 1));
+	on_shmem_exit(forget_launcher, (Datum) 0);
+	provconn_ring_set_launcher(MyLatch);
+
+	run_task("reading what the WAL tells of reveals", read_journal);
+	advance_at = in_ms(0);
+	for (;;)
+	{
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (ConfigReloadPending)
+		{
+			ConfigReloadPending = false;
+			ProcessConfigFile(PGC_SIGHUP);
+		}
+		start_workers(databases);
+		if (GetCurrentTimestamp() >= advance_at)
+		{
+			provconn_journal_advance();
+			advance_at = in_ms(ADVANCE_MS);
+		}
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 next_wait(databases, advance_at), PG_WAIT_EXTENSION);
+	}
+}
+
+/* A worker for each database that has something to do and none. */
+static void
+start_workers(Database *databases)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	for (int i = 0; i < provconn_ring_count(); i++)
+	{
+		Database   *database = &databases[i];
+		pid_t		pid;
+
+		if (database->handle != NULL)
+		{
+			if (GetBackgroundWorkerPid(database->handle, &pid) != BGWH_STOPPED)
+				continue;
+			pfree(database->handle);
+			database->handle = NULL;
+			/* What it left behind it could not do now. */
+			if (!provconn_ring_is_empty(i))
+				database->not_before = Max(provconn_ring_due(i), now + (provconn_ring_failures(i, 0) > 0 ? RETRY_MS * INT64CONST(1000) : 0));
+		}
+		if (now < database->not_before ||
+			(now < database->housekeeping &&
+			 (provconn_ring_is_empty(i) || now < provconn_ring_due(i))))
+			continue;
+		start_worker(i, database);
+	}
+}
+
+static long
+next_wait(const Database *databases, TimestampTz advance_at)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz next = advance_at;
+
+	for (int i = 0; i < provconn_ring_count(); i++)
+	{
+		TimestampTz at = databases[i].housekeeping;
+
+		if (databases[i].handle != NULL)
+			continue;
+		if (!provconn_ring_is_empty(i))
+			at = Min(at, provconn_ring_due(i));
+		next = Min(next, Max(at, databases[i].not_before));
+	}
+	return Min(Max((next - now) / 1000 + 1, 1), ADVANCE_MS);
+}
+
+static void
+start_worker(int ring, Database *database)
+{
+	BackgroundWorker worker = {0};
+	int			interval = provconn_settings_seal_interval();
+
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = Int32GetDatum(ring);
+	worker.bgw_notify_pid = MyProcPid;
+	strlcpy(worker.bgw_library_name, "provconn", sizeof(worker.bgw_library_name));
+	strlcpy(worker.bgw_function_name, "provconn_worker_main", sizeof(worker.bgw_function_name));
+	snprintf(worker.bgw_name, sizeof(worker.bgw_name), "provconn worker for %s", provconn_ring_database(ring));
+	strlcpy(worker.bgw_type, "provconn worker", sizeof(worker.bgw_type));
+	memcpy(worker.bgw_extra, &database->housekeeping, sizeof(TimestampTz));
+	if (RegisterDynamicBackgroundWorker(&worker, &database->handle))
+	{
+		if (GetCurrentTimestamp() >= database->housekeeping)
+			database->housekeeping = in_ms((interval > 0 ? interval : 60) * 1000L);
+		/* A database that is not there is not tried again at once. */
+		database->not_before = in_ms(100);
+		return;
+	}
+	database->handle = NULL;
+	database->not_before = in_ms(RETRY_MS);
+	ereport(LOG,
+			(errmsg("provconn could not start a worker for database \"%s\"", provconn_ring_database(ring)),
+			 errhint("Raise max_worker_processes.")));
+}
+
+/* Reveals whose transactions a crash ended are on record by what the WAL tells alone. */
+static void
+read_journal(void)
+{
+	provconn_journal_read(provconn_journal_open(), take_message);
+}
+
+/* A read: whether its transaction committed is for the worker to find out. */
+static void
+take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn)
+{
+	int			ring = ring_of_database(database);
+	char		copy[PROVCONN_ATTEMPT_MAX];
+	ProvconnAttempt attempt;
+
+	if (ring < 0 || !provconn_attempt_decode(bytes, size, &attempt))
+		return;
+	attempt.is_open = true;
+	attempt.lsn = lsn;
+	size = provconn_attempt_encode(&attempt, copy, sizeof(copy));
+	if (!provconn_ring_push(ring, copy, (uint32) size, lsn))
+		provconn_attempt_lose(ring, &attempt);
+}
+
+static int
+ring_of_database(Oid database)
+{
+	int			ring = provconn_ring_of(database);
+	char	   *name;
+
+	if (ring >= 0)
+		return ring;
+	name = get_database_name(database);
+	for (int i = 0; name != NULL && i < provconn_ring_count(); i++)
+		if (strcmp(provconn_ring_database(i), name) == 0)
+			return i;
+	return -1;
+}
+
+static void
+leave_ring(int code, Datum ring)
+{
+	provconn_ring_detach_worker(DatumGetInt32(ring));
+}
+
+void
+provconn_worker_main(Datum argument)
+{
+	int			ring = DatumGetInt32(argument);
+	TimestampTz housekeeping;
+
+	memcpy(&housekeeping, MyBgworkerEntry->bgw_extra, sizeof(housekeeping));
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(provconn_ring_database(ring), NULL, 0);
+	if (!provconn_ring_attach_worker(ring, MyDatabaseId))
+		return;
+	before_shmem_exit(leave_ring, Int32GetDatum(ring));
+	(void) set_config_option("application_name", "provconn worker", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SET, true, 0, false);
+	if (!has_extension())
+		return;
+	if (GetCurrentTimestamp() >= housekeeping)
+		keep_house();
+	for (;;)
+	{
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+		if (record_attempts(ring))
+			continue;
+		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, LINGER_MS,
+					  PG_WAIT_EXTENSION) & WL_TIMEOUT)
+			break;
+	}
+}
+
+static bool
+has_extension(void)
+{
+	bool		found;
+
+	begin_transaction("looking for provconn");
+	found = OidIsValid(get_extension_oid("provconn", true));
+	end_transaction();
+	return found;
+}
+
+/*
+ * Puts what is in the ring on record.  False where there is nothing more to do
+ * now.  Entries stay in the ring until their rows are committed: what fails is
+ * tried again by the next worker.
+ */
+static bool
+record_attempts(int ring)
+{
+	static char *bytes = NULL;
+	size_t		size;
+	size_t		done;
+
+	if (bytes == NULL)
+		bytes = MemoryContextAlloc(TopMemoryContext, BATCH_BYTES);
+	if (GetCurrentTimestamp() < provconn_ring_due(ring))
+		return false;
+	size = provconn_ring_peek(ring, bytes, BATCH_BYTES);
+	if (size == 0)
+		return false;
+	done = record_batch(ring, bytes, size, provconn_ring_failures(ring, 1) > MAX_FAILURES);
+	provconn_ring_release(ring, done);
+	return provconn_ring_due(ring) == 0;
+}
+
+/* Returns how many bytes of entries are done with. */
+static size_t
+record_batch(int ring, const char *bytes, size_t size, bool one_by_one)
+{
+	size_t		done = 0;
+	int			entries = 0;
+	List	   *open = NIL;
+	ListCell   *cell;
+	bool		only_open = true;
+
+	begin_transaction("putting attempts on record");
+	while (done < size && entries++ < (one_by_one ? 1 : BATCH_ENTRIES))
+	{
+		ProvconnAttempt attempt;
+		uint32		entry_size;
+
+		memcpy(&entry_size, bytes + done, sizeof(entry_size));
+		if (provconn_attempt_decode(bytes + done + sizeof(entry_size), entry_size, &attempt))
+		{
+			if (one_by_one && skip_failing(ring, &attempt))
+				provconn_attempt_lose(ring, &attempt);
+			else
+				record_one(&attempt, &open);
+			only_open &= attempt.is_open && open != NIL;
+		}
+		done += sizeof(entry_size) + entry_size;
+	}
+
+	/* What is open goes to the end of the line; a worker comes back to it. */
+	foreach(cell, open)
+	{
+		ProvconnAttempt *attempt = lfirst(cell);
+		char		copy[PROVCONN_ATTEMPT_MAX];
+		size_t		copy_size = provconn_attempt_encode(attempt, copy, sizeof(copy));
+
+		if (!provconn_ring_push(ring, copy, (uint32) copy_size, attempt->lsn))
+			provconn_attempt_lose(ring, attempt);
+	}
+	if (only_open)
+		provconn_ring_set_due(ring, in_ms(RETRY_MS));
+	end_transaction();
+	return done;
+}
+
+/* One whose transaction is still under way is put off. */
+static void
+record_one(const ProvconnAttempt *attempt, List **open)
+{
+	FullTransactionId transaction_id = FullTransactionIdFromU64(attempt->transaction_id);
+	ProvconnAttempt *copy;
+
+	if (attempt->is_open && attempt->transaction_id != 0 &&
+		TransactionIdIsInProgress(XidFromFullTransactionId(transaction_id)))
+	{
+		copy = palloc(sizeof(ProvconnAttempt));
+		*copy = *attempt;
+		*open = lappend(*open, copy);
+		return;
+	}
+	provconn_audit_prepare(GetCurrentTimestamp());
+	provconn_audit_record_attempt(attempt);
+}
+
+/* One that could not be put on record by itself either, is given up. */
+static bool
+skip_failing(int ring, const ProvconnAttempt *attempt)
+{
+	return provconn_ring_failures(ring, 0) > 2 * MAX_FAILURES;
+}
+
+static void
+keep_house(void)
+{
+	run_task("sealing the audit", seal_audit);
+	run_task("expiring connections", expire_connections);
+}
+
+/* One that fails is for the log; the others go on. */
+static void
+run_task(const char *name, Task task)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		begin_transaction(name);
+		task();
+		end_transaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		AbortCurrentTransaction();
+		if (error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+			ReThrowError(error);
+		ereport(LOG,
+				(errcode(error->sqlerrcode),
+				 errmsg("provconn worker failed at %s: %s", name, error->message),
+				 error->hint != NULL ? errhint("%s", error->hint) : 0));
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+static void
+seal_audit(void)
+{
+	/* Where a dump is being restored, its triggers come last. */
+	if (provconn_settings_seal_interval() > 0 && provconn_seal_is_settled())
+		(void) provconn_seal_make(true);
+}
+
+static void
+expire_connections(void)
+{
+	Interval	grace = {0};
+
+	if (provconn_settings_expire_after() < 0 || !provconn_seal_is_settled())
+		return;
+	grace.time = provconn_settings_expire_after();
+	(void) provconn_queue_expire_overdue(GetUserId(), &grace, EXPIRE_BATCH);
+}
+
+static void
+begin_transaction(const char *activity)
+{
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+static void
+end_transaction(void)
+{
+	PopActiveSnapshot();
+	CommitTransactionCommand();
+	pgstat_report_stat(true);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+static TimestampTz
+in_ms(long ms)
+{
+	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+}
