@@ -156,7 +156,7 @@ SELECT pg_temp.said('SELECT provconn_audit_proof(''00000000-0000-4000-8000-00000
 -- Tampering by a superuser, past the triggers, and undone again: problem, and the row that it names.
 CREATE FUNCTION pg_temp.tables() RETURNS SETOF regclass LANGUAGE sql AS $$
 	SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'provconn.audit'::regclass
-	UNION ALL SELECT unnest('{provconn.audit,provconn.connection,provconn.seal,provconn.seal_key,provconn.import}'::regclass[])
+	UNION ALL SELECT unnest('{provconn.audit,provconn.connection,provconn.seal,provconn.seal_key,provconn.import,provconn.archive}'::regclass[])
 $$;
 CREATE FUNCTION pg_temp.tamper(statement text, digest jsonb DEFAULT NULL, from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL,
 	OUT problem text, OUT row_of text, OUT connection text, OUT seq bigint, OUT seal bigint, OUT detail text) RETURNS SETOF record LANGUAGE plpgsql AS $$
@@ -357,6 +357,7 @@ SELECT status, detail FROM provconn_doctor() WHERE check_name = 'audit_months';
 SELECT ok FROM provconn_rename('00000000-0000-4000-8000-000000000003', pg_temp.old_id(91), 'and on');
 SELECT d ->> 'seal_id' AS seal_id, d ->> 'rows' AS rows FROM provconn_seal_audit() AS d;
 SELECT * FROM findings WHERE severity = 'problem';
+SELECT pg_temp.said(s) FROM unnest(ARRAY['DELETE FROM provconn.archive', 'UPDATE provconn.archive SET row_count = 0', 'TRUNCATE provconn.archive', 'INSERT INTO provconn.archive SELECT * FROM provconn.archive']) AS s;
 SELECT problem, row_of, seq, seal, detail FROM pg_temp.tamper('DELETE FROM provconn.archive');
 SELECT problem, row_of, seq, seal, detail FROM pg_temp.tamper(format('DELETE FROM provconn.audit WHERE connection_id = %L AND seq = 3', pg_temp.old_id(91)));
 SELECT problem, row_of, seal, detail FROM pg_temp.tamper($$UPDATE provconn.seal SET leaves = '' WHERE seal_id = 1$$);

@@ -10,6 +10,8 @@ SELECT ok FROM provconn_connect(provconn_connect_command(t.u('erase'), t.p('schw
 SELECT error_code FROM provconn_connect(provconn_connect_command(t.u('erase'), t.p('schwab'), 'wrong', provconn_credentials('s', 'custom')));
 -- the user at another's connection, and another at the user's
 SELECT error_code FROM provconn_reveal(t.u('erase'), :'other', 'c4nary foreign') UNION ALL SELECT error_code FROM provconn_reveal(t.u('erase other'), :'id', 'c4nary stranger');
+-- and at one that never was
+SELECT error_code FROM provconn_reveal(t.u('erase'), 'f81d4fae-7dec-71d0-a765-00a0c91e6bf6', 'c4nary nothing');
 RESET application_name;
 SELECT ok FROM provconn_reveal(t.u('erase other'), :'other', 'kept');
 

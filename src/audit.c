@@ -40,8 +40,8 @@
 
 /*
  * Rows on the user's connections, and those of no connection, are in the user's
- * shard; rows in which the user claimed another's connection are not.  Each
- * month has a partial index for the latter.
+ * shard; rows in which the user claimed another's connection, or one that never
+ * was, are not.  Each month has a partial index for the latter.
  */
 #define ERASE \
 	"UPDATE provconn.audit SET user_id = NULL, owner_id = NULL, reason = NULL," \
@@ -58,7 +58,7 @@ static ProvconnStatement erase_own = {
 };
 
 static ProvconnStatement erase_claims = {
-	.sql = ERASE "owner_id IS NOT NULL AND user_id OPERATOR(pg_catalog.=) $2"
+	.sql = ERASE PROVCONN_PARTITION_CLAIMS " AND user_id OPERATOR(pg_catalog.=) $2"
 	" AND shard_key OPERATOR(pg_catalog.<>) $1",
 	.nargs = 2,
 	.types = {INT4OID, UUIDOID},

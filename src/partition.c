@@ -295,8 +295,8 @@ run_month_ddl(Month month)
 			" PRIMARY KEY (shard_key, audit_id)) WITH (autovacuum_vacuum_insert_scale_factor = 0,"
 			" autovacuum_vacuum_insert_threshold = 100000)", name);
 	run_ddl("CREATE INDEX ON provconn.%s (connection_id, audit_id)", name);
-	/* For provconn_erase_user: the few refusals that name two users. */
-	run_ddl("CREATE INDEX ON provconn.%s (user_id) WHERE owner_id IS NOT NULL", name);
+	/* For provconn_erase_user: the few rows whose user need not be the connection's. */
+	run_ddl("CREATE INDEX ON provconn.%s (user_id) WHERE " PROVCONN_PARTITION_CLAIMS, name);
 	run_ddl("COMMENT ON TABLE provconn.%s IS 'provconn: audit rows of %04d-%02d (UTC)'",
 			name, month.year, month.month);
 	/* For seals, which look for what is new. */

@@ -11,6 +11,14 @@
 #include "model.h"
 
 /*
+ * Rows in which a user claimed a connection that need not be theirs, and which
+ * may be in another shard: each month has an index of them.
+ */
+#define PROVCONN_PARTITION_CLAIMS \
+	"(owner_id IS NOT NULL OR error_code OPERATOR(pg_catalog.=) 'connection_not_found'" \
+	" OR outcome OPERATOR(pg_catalog.=) 'rolled_back')"
+
+/*
  * The partition that takes an audit row of that id, made now where there is
  * none.  Call it before locking rows: making one waits for other makers.
  */

@@ -252,8 +252,9 @@ provconn_guard_seal(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = trigger_data(fcinfo);
 
-	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && provconn_archive_is_moving())
-		return PointerGetDatum(data->tg_newtuple);
+	if (provconn_archive_is_moving() && !TRIGGER_FIRED_BY_TRUNCATE(data->tg_event))
+		return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(data->tg_event) ?
+							   data->tg_newtuple : data->tg_trigtuple);
 	return let_pass(data, PROVCONN_FAULT_SEAL_FIXED, RelationGetRelationName(data->tg_relation));
 }
 
@@ -272,7 +273,8 @@ provconn_guard_import(PG_FUNCTION_ARGS)
 		raise_misplaced("provconn.audit");
 	if (stands_aside(data))
 		provconn_import_record(table);
-	else if (RelationGetRelid(data->tg_relation) != provconn_store_relid(&provconn_connection_table))
+	else if (RelationGetRelid(data->tg_relation) != provconn_store_relid(&provconn_connection_table) &&
+			 !provconn_archive_is_moving())
 		provconn_fault_raise(PROVCONN_FAULT_AUDIT_OWN_WRITES, table);
 	return PointerGetDatum(NULL);
 }

@@ -202,6 +202,10 @@ COMMENT ON TRIGGER provconn_audit_no_truncate ON provconn.audit IS 'forbids TRUN
 COMMENT ON TRIGGER provconn_import ON provconn.connection IS 'a restore leaves a trace in provconn.import';
 COMMENT ON TRIGGER provconn_import ON provconn.audit
     IS 'a restore leaves a trace in provconn.import, all other INSERT is forbidden; every month has its own';
+COMMENT ON TRIGGER provconn_import ON provconn.archive
+    IS 'a restore leaves a trace in provconn.import, all other INSERT is forbidden';
+COMMENT ON TRIGGER provconn_guard ON provconn.archive IS 'forbids UPDATE and DELETE';
+COMMENT ON TRIGGER provconn_no_truncate ON provconn.archive IS 'forbids TRUNCATE';
 COMMENT ON TRIGGER provconn_import ON provconn.seal
     IS 'a restore leaves a trace in provconn.import, all other INSERT is forbidden';
 COMMENT ON TRIGGER provconn_guard ON provconn.seal IS 'forbids UPDATE and DELETE';

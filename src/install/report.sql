@@ -10,7 +10,8 @@ WHERE (a.shard_key OPERATOR(pg_catalog.=) $2
        AND (a.user_id OPERATOR(pg_catalog.=) $1 OR a.owner_id OPERATOR(pg_catalog.=) $1
             OR a.connection_id OPERATOR(pg_catalog.=) ANY (SELECT c.connection_id
                 FROM provconn.connection AS c WHERE c.user_id OPERATOR(pg_catalog.=) $1)))
-    OR (a.owner_id IS NOT NULL AND a.user_id OPERATOR(pg_catalog.=) $1)
+    OR ((a.owner_id IS NOT NULL OR a.error_code OPERATOR(pg_catalog.=) 'connection_not_found'
+              OR a.outcome OPERATOR(pg_catalog.=) 'rolled_back') AND a.user_id OPERATOR(pg_catalog.=) $1)
 $function$;
 
 -- To the second, in UTC; null where it is infinite.

@@ -41,6 +41,13 @@ CREATE TRIGGER provconn_import BEFORE INSERT ON provconn.audit
 CREATE TRIGGER provconn_import BEFORE INSERT ON provconn.seal
     FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_import();
 
+CREATE TRIGGER provconn_import BEFORE INSERT ON provconn.archive
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_import();
+
+CREATE TRIGGER provconn_guard BEFORE DELETE OR UPDATE ON provconn.archive
+    FOR EACH ROW EXECUTE FUNCTION provconn.guard_seal();
+CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.archive
+    FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_seal();
 CREATE TRIGGER provconn_guard BEFORE DELETE OR UPDATE ON provconn.seal
     FOR EACH ROW EXECUTE FUNCTION provconn.guard_seal();
 CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.seal
@@ -90,6 +97,9 @@ ALTER TABLE provconn.audit ENABLE ALWAYS TRIGGER provconn_import;
 ALTER TABLE provconn.seal ENABLE ALWAYS TRIGGER provconn_import;
 ALTER TABLE provconn.seal ENABLE ALWAYS TRIGGER provconn_guard;
 ALTER TABLE provconn.seal ENABLE ALWAYS TRIGGER provconn_no_truncate;
+ALTER TABLE provconn.archive ENABLE ALWAYS TRIGGER provconn_import;
+ALTER TABLE provconn.archive ENABLE ALWAYS TRIGGER provconn_guard;
+ALTER TABLE provconn.archive ENABLE ALWAYS TRIGGER provconn_no_truncate;
 ALTER TABLE provconn.import ENABLE ALWAYS TRIGGER provconn_guard;
 ALTER TABLE provconn.import ENABLE ALWAYS TRIGGER provconn_no_truncate;
 ALTER TABLE provconn.seal_key ENABLE ALWAYS TRIGGER provconn_guard;

@@ -205,7 +205,8 @@ FROM (SELECT e.audit_id, e.connection_id, e.seq, e.entry_hash, e.origin, e.trans
       WHERE ($1 IS NULL OR e.audit_id OPERATOR(pg_catalog.>=) $1)
         AND ($2 IS NULL OR e.audit_id OPERATOR(pg_catalog.<) $2)
         AND ($3 IS NULL OR e.shard_key OPERATOR(pg_catalog.=) $3
-             OR (e.owner_id IS NOT NULL AND e.user_id OPERATOR(pg_catalog.=) $4))) AS a
+             OR ((e.owner_id IS NOT NULL OR e.error_code OPERATOR(pg_catalog.=) 'connection_not_found'
+              OR e.outcome OPERATOR(pg_catalog.=) 'rolled_back') AND e.user_id OPERATOR(pg_catalog.=) $4))) AS a
 FULL JOIN (SELECT s.seal_id, i.audit_id, i.entry_hash
            FROM provconn.seal AS s, provconn.seal_leaves(s.leaves) AS i
            WHERE ($1 IS NULL OR s.last_id OPERATOR(pg_catalog.>=) $1
@@ -214,7 +215,8 @@ FULL JOIN (SELECT s.seal_id, i.audit_id, i.entry_hash
                   AND i.audit_id OPERATOR(pg_catalog.<) $2)
              AND ($3 IS NULL OR provconn.shard_of(i.audit_id) OPERATOR(pg_catalog.=) $3
                   OR i.audit_id OPERATOR(pg_catalog.=) ANY (SELECT o.audit_id FROM provconn.audit AS o
-                      WHERE o.owner_id IS NOT NULL AND o.user_id OPERATOR(pg_catalog.=) $4))) AS l
+                      WHERE (o.owner_id IS NOT NULL OR o.error_code OPERATOR(pg_catalog.=) 'connection_not_found'
+              OR o.outcome OPERATOR(pg_catalog.=) 'rolled_back') AND o.user_id OPERATOR(pg_catalog.=) $4))) AS l
     ON l.audit_id OPERATOR(pg_catalog.=) a.audit_id
 CROSS JOIN LATERAL (
     SELECT 'missing' AS problem, 'the row was sealed and is gone' AS detail

@@ -19,6 +19,7 @@ my $admin    = ProvconnNode::session($primary);
 $admin->must("SELECT provconn_register_provider('acme', 'Acme', 'custom', NULL, $provider)");
 my $id = $admin->value("SELECT connection_id FROM provconn_connect(provconn_connect_command($user, $provider, 'acme',"
 	  . " provconn_credentials('secret', 'custom'), 'mine'))");
+my $digest = $admin->value('SELECT provconn_seal_audit()');
 my $reveal = "SELECT secret_text FROM provconn_reveal($user, '$id')";
 my %commands = (
 	provconn_connect => "SELECT * FROM provconn_connect(provconn_connect_command($user, $provider, 'acme', provconn_credentials('x', 'custom')))",
@@ -29,6 +30,9 @@ my %commands = (
 	provconn_reveal        => $reveal,
 	provconn_register_provider   => q(SELECT provconn_register_provider('other', 'Other', 'custom')),
 	provconn_set_provider_active => "SELECT provconn_set_provider_active($provider, false)",
+	provconn_seal_audit          => 'SELECT provconn_seal_audit()',
+	provconn_archive_audit       => q(SELECT provconn_archive_audit('2020-01-01')),
+	provconn_attach_audit        => q(SELECT provconn_attach_audit('provconn.audit')),
 	provconn_grant               => q(SELECT provconn_grant('pg_monitor', 'reader')),
 	provconn_revoke              => q(SELECT provconn_revoke('pg_monitor', 'reader')));
 
@@ -53,6 +57,8 @@ is_deeply($reader->must($state)->{rows}, [ [ 'acme', 'mine', 'active', '1', 't' 
 is_deeply($reader->must('SELECT action, outcome, seq FROM provconn_audit_log')->{rows},
 	[ [ 'connect', 'succeeded', '1' ] ], 'provconn_audit_log reads');
 is($reader->value("SELECT provconn_audit_report($user) ~ 'No problem found'"), 't', 'provconn_audit_report reads');
+is_deeply($reader->must("SELECT * FROM provconn_verify_audit('$digest')")->{rows}, [], 'provconn_verify_audit verifies');
+is($reader->value(q(SELECT provconn_audit_proof(audit_id) #>> '{seal,seal_id}' FROM provconn_audit_log)), '1', 'provconn_audit_proof proves');
 is($reader->value('SELECT slug FROM provconn_providers'), 'acme', 'provconn_providers reads');
 cmp_ok($reader->value('SELECT count(*) FROM provconn_transitions'), '>', 10, 'provconn_transitions reads');
 like($reader->value('SELECT provconn_state_diagram()'), qr/^stateDiagram/, 'provconn_state_diagram prints');
