@@ -29,7 +29,7 @@ sub connect_some
 
 	$admin->must("SELECT provconn_register_provider('acme', 'Acme', 'custom', NULL, " . PROVIDER . ')');
 	return map { $_->[0] } @{ $admin->must("SELECT c.connection_id FROM generate_series(1, $count) AS n, provconn_connect("
-			  . "provconn_connect_command(md5(n::text)::uuid, " . PROVIDER . ", 'acme', provconn_credentials('secret-' || n, 'custom', now()))) AS c ORDER BY n")->{rows} };
+			  . "provconn_connect_command(md5(n::text)::uuid, " . PROVIDER . ", 'acme', provconn_credentials('secret-' || n, 'custom'))) AS c ORDER BY n")->{rows} };
 }
 
 # The user of the connection of that number.
