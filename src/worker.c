@@ -132,7 +132,7 @@ provconn_launcher_main(Datum argument)
 	provconn_ring_set_launcher(MyLatch);
 
 	read_journal(provconn_journal_open());
-	advance_at = in_ms(0);
+	advance_at = 0;
 	for (;;)
 	{
 		ResetLatch(MyLatch);
@@ -141,6 +141,7 @@ provconn_launcher_main(Datum argument)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			advance_at = 0;
 			/* What was put off for a day is not, when it is to be each minute. */
 			for (int i = 0; i < provconn_ring_count(); i++)
 				databases[i].housekeeping = Min(databases[i].housekeeping, in_ms(housekeeping_ms()));
