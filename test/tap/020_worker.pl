@@ -8,12 +8,14 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use ProvconnNode;
+use ProvconnQueue;
 use ProvconnWorker;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
 my $node = ProvconnWorker::make('main', init => { allows_streaming => 1 }, conf => <<'CONF');
 max_prepared_transactions = 5
+max_connections = 30
 max_wal_size = '64MB'
 deadlock_timeout = '50ms'
 restart_after_crash = on
@@ -278,6 +280,44 @@ is(crash_record(), $record, 'nothing is told twice');
 $admin = ProvconnWorker::crash($node, begin('crash', reveal(27, 'z')));
 ok(ProvconnWorker::settle($admin), 'a worker comes after another crash');
 is(crash_record(), "$record, z rolled_back", 'nothing is told twice');
+ok(ProvconnNode::wait_until(sub { $admin->value("SELECT '" . slot() . "'::pg_lsn > '$lsn'") eq 't' }, 15), 'the slot goes on');
 is($admin->value('SELECT count(*) FROM provconn_verify_audit()'), '0', 'all of it verifies');
+
+# --- listeners, load, the slot ----------------------------------------------------
+
+my $listener = ProvconnNode::session($node);
+my $talker = ProvconnNode::session($node, application_name => 'talker');
+$listener->must('LISTEN provconn');
+$talker->must($_) for ('SET provconn.notify = on', 'BEGIN', rename_to(30, 'secret alias'));
+is(scalar $listener->notifications, 0, 'nothing is told before the commit');
+$talker->must('COMMIT');
+my $id = $admin->value(q(SELECT audit_id FROM provconn_audit_log WHERE application_name = 'talker'));
+is_deeply([ $listener->notifications ], [ [ 'provconn', qq({"audit_id": "$id", "connection_id": "$ids[30]"}) ] ], 'after it ids are told, and nothing else');
+$admin->must($_) for ('ALTER SYSTEM SET provconn.notify = on', 'SELECT pg_reload_conf()');
+ok(ProvconnNode::wait_until(sub { !worker_pid() }, 10), 'a worker leaves');
+$talker->must($_) for ('BEGIN', rename_to(30, 'another'), 'ROLLBACK');
+ok(ProvconnWorker::settle($admin), 'a worker comes');
+$id = $admin->value(q(SELECT audit_id FROM provconn_audit_log WHERE application_name = 'talker' AND outcome = 'rolled_back'));
+is((grep { $_->[1] eq qq({"audit_id": "$id", "connection_id": "$ids[30]"}) } $listener->notifications), 1, 'the worker tells, too');
+$admin->must($_) for ('ALTER SYSTEM RESET provconn.notify', 'SELECT pg_reload_conf()');
+
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my $each = ProvconnQueue::scaled(500);
+my $size = ProvconnNode::log_size($node);
+append_to_file("$dir/roll_back.sql", "BEGIN;\nSELECT ok FROM unnest('{" . join(',', @ids[31 .. 38]) . "}'::uuid[]) WITH ORDINALITY AS c(id, n)\n"
+	  . " JOIN provconn_connections ON connection_id = id, provconn_rename(user_id, id, 'x') WHERE n = :client_id + 1;\nROLLBACK;\n");
+$ENV{PGAPPNAME} = 'load';
+command_ok([ 'pgbench', '-n', '-c', 8, '-j', 2, '-t', $each, '-f', "$dir/roll_back.sql", $node->connstr('postgres') ], 'eight clients roll back');
+delete $ENV{PGAPPNAME};
+ok(ProvconnWorker::settle($admin), 'the worker comes to the end of it');
+my $lost = () = ProvconnNode::log_since($node, $size) =~ /could not put an attempt on record/g;
+is($admin->value(q(SELECT count(*) FROM provconn_audit_log WHERE application_name = 'load' AND outcome = 'rolled_back')) + $lost, 8 * $each, 'each is on record or in the log');
+is($lost, 0, 'none is in the log');
+
+$admin->must($_) for ('ALTER SYSTEM SET provconn.keep_wal = off', 'SELECT pg_reload_conf()');
+ok(ProvconnNode::wait_until(sub { !defined slot() }, 15), 'without provconn.keep_wal there is no slot');
+$admin->must($_) for ('ALTER SYSTEM SET provconn.keep_wal = on', 'SELECT pg_reload_conf()');
+ok(ProvconnNode::wait_until(sub { defined slot() }, 15), 'with it there is one again');
+$node->stop;
 
 done_testing();
