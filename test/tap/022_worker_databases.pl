@@ -140,21 +140,23 @@ $restored->must("SELECT provconn_rename(" . ProvconnWorker::user(1) . ", '$ids[1
 ok(ProvconnNode::wait_until(sub { $restored->value('SELECT count(*) FROM provconn.seal') > $sealed + 1 }, 20), 'the worker seals it then');
 is($restored->value(q(SELECT count(*) FROM provconn_verify_audit() WHERE severity = 'problem')), '0', 'it verifies');
 
+my $past = q(now() - interval '2 days');
+
 # Connections that are overdue, with a refresh token and without.
 sub overdue
 {
-	my ($user, $token) = @_;
+	my ($user, $constructor) = @_;
 
 	return $mixed->value("SELECT ok FROM provconn_connect(provconn_connect_command(md5('$user')::uuid, " . ProvconnWorker::PROVIDER
-		  . ", 'acme', provconn_oauth2_credentials('a', $token, now() - interval '2 days')))");
+		  . ", 'acme', provconn_$constructor))");
 }
 
 my $expired = q(SELECT count(*) FROM provconn_connections WHERE status = 'expired');
-is(overdue('e', q('r')) . overdue('f', 'NULL'), 'tt', 'two that are overdue');
+is(overdue('e', "oauth2_credentials('a', 'r', $past)") . overdue('f', "credentials('a', 'custom', $past)"), 'tt', 'two that are overdue');
 ok(ProvconnNode::wait_until(sub { $mixed->value($expired) > 0 }, 10), 'what is overdue and cannot be refreshed expires');
 is($mixed->value($expired), '1', 'what can be is left for provconn.expire_after');
 $postgres->must($_) for ('ALTER SYSTEM SET provconn.expire_after = -1', 'SELECT pg_reload_conf()');
-overdue('g', 'NULL');
+overdue('g', "credentials('a', 'custom', $past)");
 sleep 3;
 is($mixed->value($expired), '1', 'with -1 nothing expires');
 $postgres->must($_) for (q(ALTER SYSTEM SET provconn.expire_after = '1d'), 'SELECT pg_reload_conf()');
@@ -185,11 +187,13 @@ my $flying = ProvconnNode::session($primary, application_name => 'flying');
 $flying->must($_) for ('BEGIN', 'SELECT ok FROM provconn_reveal(' . ProvconnWorker::user(1) . ", '$ids[1]', 'in flight')");
 ok(ProvconnNode::wait_until(sub { $admin->value('SELECT count(*) FROM provconn.seal') > 0 }, 10), 'the primary seals');
 $primary->wait_for_catchup($standby);
-is($reader->value(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type LIKE 'provconn%')), '0', 'nothing of ours runs on a standby');
+is($reader->value(q(SELECT string_agg(backend_type, ' ') FROM pg_stat_activity WHERE backend_type LIKE 'provconn%')), 'provconn launcher', 'on a standby there is no worker');
+is($reader->value(q(SELECT restart_lsn <= pg_last_wal_replay_lsn() FROM pg_replication_slots WHERE slot_name = 'provconn')), 't', 'but a slot');
 is($reader->query("SELECT ok FROM provconn_rename(" . ProvconnWorker::user(1) . ", '$ids[1]', 'x')")->{error}{C}, '25006', 'it takes no commands');
 is($reader->value('SELECT count(*) FROM provconn_connections'), '5', 'but can be read');
 $primary->stop('immediate');
 $standby->promote;
+ProvconnNode::session($standby)->query('CHECKPOINT; SELECT pg_switch_wal(); CHECKPOINT') for 1 .. 3;
 ok(ProvconnNode::wait_until(sub { $reader->value('SELECT pg_is_in_recovery()') eq 'f' }), 'it is promoted');
 ok(ProvconnWorker::settle($reader), 'a worker comes');
 is($reader->value(q(SELECT string_agg(concat_ws(' ', action, outcome, reason), ',') FROM provconn_audit_log WHERE application_name = 'flying')), 'reveal rolled_back in flight',
