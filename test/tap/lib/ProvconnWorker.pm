@@ -53,7 +53,7 @@ sub settle
 		$seconds // 60);
 }
 
-# A new session once the server is back.
+# A new session once the server is back, and has read what the WAL tells.
 sub reconnect
 {
 	my ($node, %opt) = @_;
@@ -61,6 +61,7 @@ sub reconnect
 
 	ProvconnNode::wait_until(sub { eval { ($session = ProvconnNode::session($node, %opt))->value('SELECT 1') } }, 60)
 	  or die "the server does not come back\n";
+	settle($session) or die "the worker does not come back\n";
 	return $session;
 }
 
