@@ -25,6 +25,8 @@
 
 #define SLOT "provconn"
 
+static void move_slot(XLogRecPtr to);
+static void drop_slot(void);
 static XLogRecPtr end_of_record(XLogRecPtr inserted);
 static bool acquire_slot(void);
 static bool create_slot(void);
@@ -89,10 +91,7 @@ provconn_journal_advance(void)
 
 	if (!provconn_settings_keep_wal())
 	{
-		if (MyReplicationSlot == NULL && !acquire_slot())
-			return;
-		ReplicationSlotRelease();
-		ReplicationSlotDrop(SLOT, true);
+		drop_slot();
 		return;
 	}
 	if (MyReplicationSlot == NULL && !acquire_slot() && !create_slot())
@@ -109,13 +108,44 @@ provconn_journal_advance(void)
 	XLogFlush(end_of_record(GetXLogInsertRecPtr()));
 	if (held == InvalidXLogRecPtr || held > inserted)
 		held = inserted;
-	if (held <= MyReplicationSlot->data.restart_lsn)
+	move_slot(held);
+}
+
+XLogRecPtr
+provconn_journal_follow(void)
+{
+	XLogRecPtr	redo = GetRedoRecPtr();
+
+	if (!provconn_settings_keep_wal())
+	{
+		drop_slot();
+		return redo;
+	}
+	if (MyReplicationSlot == NULL && !acquire_slot() && !create_slot())
+		return redo;
+	move_slot(redo);
+	return MyReplicationSlot->data.restart_lsn;
+}
+
+static void
+move_slot(XLogRecPtr to)
+{
+	if (to <= MyReplicationSlot->data.restart_lsn)
 		return;
 	SpinLockAcquire(&MyReplicationSlot->mutex);
-	MyReplicationSlot->data.restart_lsn = held;
+	MyReplicationSlot->data.restart_lsn = to;
 	SpinLockRelease(&MyReplicationSlot->mutex);
 	ReplicationSlotMarkDirty();
 	ReplicationSlotsComputeRequiredLSN();
+}
+
+static void
+drop_slot(void)
+{
+	if (MyReplicationSlot == NULL && !acquire_slot())
+		return;
+	ReplicationSlotRelease();
+	ReplicationSlotDrop(SLOT, true);
 }
 
 /* Where a page was begun that holds nothing yet, the end is that of the one before. */

@@ -23,4 +23,7 @@ extern void provconn_journal_read(XLogRecPtr from, ProvconnVisitMessage visit);
 /* Lets the WAL go that nobody holds; makes or drops the slot as the setting has it. */
 extern void provconn_journal_advance(void);
 
+/* The same on a standby; returns where to read from, should it be promoted. */
+extern XLogRecPtr provconn_journal_follow(void);
+
 #endif							/* PROVCONN_JOURNAL_H */

@@ -7,7 +7,8 @@
  * overdue to expired; it leaves when it has nothing to do, so that nobody's DROP
  * DATABASE waits for it.
  *
- * Neither runs while the server is a standby; both begin with its promotion.
+ * On a standby there is the launcher alone: it keeps the WAL that tells of what
+ * the primary was about to commit, which is read after a promotion.
  */
 #include "postgres.h"
 
@@ -51,6 +52,7 @@
 #define RETRY_MS 5000			/* after a worker failed, or what it has is still open */
 #define ROOM_MS 60000			/* how long a full ring is waited for */
 #define TELL_MS 60000			/* how often the same is told in the log */
+#define PROMOTION_MS 1000		/* how often a standby looks whether it still is one */
 #define ADVANCE_MS 10000		/* how often the WAL that is not needed is let go */
 #define MAX_FAILURES 3
 
@@ -73,6 +75,7 @@ typedef struct Database
 
 static Database *databases = NULL;
 
+static void wait_a_while(long ms);
 static void start_workers(void);
 static long next_wait(TimestampTz advance_at);
 static void start_worker(int ring, Database *database);
@@ -106,7 +109,7 @@ provconn_worker_init(void)
 	if (!process_shared_preload_libraries_in_progress || IsBinaryUpgrade)
 		return;
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
 	worker.bgw_restart_time = RETRY_MS / 1000;
 	strlcpy(worker.bgw_library_name, "provconn", sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, "provconn_launcher_main", sizeof(worker.bgw_function_name));
@@ -125,6 +128,7 @@ void
 provconn_launcher_main(Datum argument)
 {
 	TimestampTz advance_at;
+	XLogRecPtr	from;
 
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, die);
@@ -134,16 +138,21 @@ provconn_launcher_main(Datum argument)
 	on_shmem_exit(forget_launcher, (Datum) 0);
 	provconn_ring_set_launcher(MyLatch);
 
-	read_journal(provconn_journal_open());
-	advance_at = in_ms(0);
+	from = provconn_journal_open();
+	while (RecoveryInProgress())
+	{
+		from = provconn_journal_follow();
+		wait_a_while(PROMOTION_MS);
+	}
+	read_journal(from);
+	advance_at = 0;
 	for (;;)
 	{
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
 		if (ConfigReloadPending)
 		{
 			ConfigReloadPending = false;
 			ProcessConfigFile(PGC_SIGHUP);
+			advance_at = 0;
 			/* What was put off for a day is not, when it is to be each minute. */
 			for (int i = 0; i < provconn_ring_count(); i++)
 				databases[i].housekeeping = Min(databases[i].housekeeping, in_ms(housekeeping_ms()));
@@ -154,9 +163,16 @@ provconn_launcher_main(Datum argument)
 			provconn_journal_advance();
 			advance_at = in_ms(ADVANCE_MS);
 		}
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 next_wait(advance_at), PG_WAIT_EXTENSION);
+		wait_a_while(next_wait(advance_at));
 	}
+}
+
+static void
+wait_a_while(long ms)
+{
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+	CHECK_FOR_INTERRUPTS();
 }
 
 /* A worker for each database that has something to do and none. */
@@ -360,9 +376,7 @@ wait_for_room(int ring)
 		if (GetCurrentTimestamp() >= until)
 			database->is_stuck = true;
 		start_workers();
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 20, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
-		CHECK_FOR_INTERRUPTS();
+		wait_a_while(20);
 	}
 	return !database->is_stuck;
 }

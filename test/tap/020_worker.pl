@@ -8,12 +8,15 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use ProvconnNode;
+use ProvconnQueue;
 use ProvconnWorker;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = ProvconnWorker::make('main', conf => <<'CONF');
+my $node = ProvconnWorker::make('main', init => { allows_streaming => 1 }, conf => <<'CONF');
 max_prepared_transactions = 5
+max_connections = 30
+max_wal_size = '64MB'
 deadlock_timeout = '50ms'
 restart_after_crash = on
 provconn.seal_interval = 0
@@ -23,7 +26,7 @@ my @ids = ('', ProvconnWorker::connect_some($admin, 40));
 
 $admin->must($_)
   for (
-	"SELECT provconn_connect(provconn_connect_command(md5('due' || n)::uuid, " . ProvconnWorker::PROVIDER . ", 'acme', provconn_oauth2_credentials('a', 'r', now()))) FROM generate_series(1, 2) AS n",
+	"SELECT provconn_connect(provconn_connect_command(md5('due' || n)::uuid, " . ProvconnWorker::PROVIDER . ", 'acme', provconn_oauth2_credentials('a', 'r', now() + interval '1 minute'))) FROM generate_series(1, 6) AS n",
 	'CREATE ROLE app LOGIN', 'CREATE ROLE hat', 'GRANT hat TO app',
 	map({ ("SELECT provconn_grant('$_', 'application')", "SELECT provconn_grant('$_', 'secrets')", "SELECT provconn_grant('$_', 'worker')") } qw(app hat)));
 
@@ -45,7 +48,7 @@ sub refresh
 {
 	my ($n) = @_;
 
-	return "SELECT * FROM provconn_refresh(provconn_refresh_command('$ids[$n]', provconn_credentials('new', 'custom', now())))";
+	return "SELECT * FROM provconn_refresh(provconn_refresh_command('$ids[$n]', provconn_credentials('new', 'custom')))";
 }
 
 # What a session of that application_name has on record.
@@ -85,13 +88,13 @@ my @cases = (
 	[ 'refusal', 'reveal rolled_back not_owned_by_user', 'BEGIN', "SELECT ok FROM provconn_reveal(gen_random_uuid(), '$ids[5]')", 'ROLLBACK' ],
 	[   'batch', 'refresh_batch rolled_back, refresh_batch rolled_back, refresh_batch rolled_back connection_not_found',
 		'BEGIN',
-		"SELECT ok FROM provconn_refresh_batch(ARRAY(SELECT provconn_refresh_command(c, provconn_credentials('new', 'custom', now())) FROM unnest(ARRAY['$ids[6]', gen_random_uuid(), '$ids[7]']::uuid[]) AS c))",
+		"SELECT ok FROM provconn_refresh_batch(ARRAY(SELECT provconn_refresh_command(c, provconn_credentials('new', 'custom')) FROM unnest(ARRAY['$ids[6]', gen_random_uuid(), '$ids[7]']::uuid[]) AS c))",
 		'ROLLBACK'
 	],
 	[ 'claim', 'claim_due rolled_back, claim_due rolled_back', 'BEGIN', q(SELECT * FROM provconn_claim_due('w', max_connections => 2)), 'ROLLBACK' ],
 	[ 'timeout', 'refresh rolled_back', 'BEGIN', "SET LOCAL statement_timeout = '100ms'", refresh(8), 'SELECT pg_sleep(60)', '57014', 'ROLLBACK' ],
 	[   'timeout inside', 'refresh rolled_back', "SET statement_timeout = '100ms'",
-		'SELECT pg_sleep(60) FROM provconn_refresh(' . "provconn_refresh_command('$ids[8]', provconn_credentials('new', 'custom', now())))", '57014'
+		'SELECT pg_sleep(60) FROM provconn_refresh(' . "provconn_refresh_command('$ids[8]', provconn_credentials('new', 'custom')))", '57014'
 	],
 	[ 'prepared and rolled back', 'reveal rolled_back, refresh rolled_back', 'BEGIN', reveal(9, 'x'), refresh(9), q(PREPARE TRANSACTION 'a'), q(ROLLBACK PREPARED 'a') ],
 	[ 'prepared and committed', 'reveal succeeded, refresh succeeded', 'BEGIN', reveal(9, 'x'), refresh(9), q(PREPARE TRANSACTION 'a'), q(COMMIT PREPARED 'a') ],
@@ -134,5 +137,187 @@ ok(ProvconnNode::wait_until(sub { recorded('prepared and rolled back') ne '' }, 
 is(recorded($_->[0]), $_->[1], "on record: $_->[0]") for @cases;
 is(recorded($_, 'transaction_id') =~ s/^(\d+)(, \1)+$/$1/r, $xid{$_}, "of its own transaction: $_")
   for ('rollback', 'savepoint', 'released', 'prepared and rolled back', 'prepared and committed');
+
+# --- with another session -------------------------------------------------------
+
+sub begin
+{
+	my ($name, @statements) = @_;
+	my $session = ProvconnNode::session($node, application_name => $name);
+
+	$session->must($_) for ('BEGIN', @statements);
+	return $session;
+}
+
+my $session = begin('cancelled', refresh(14));
+$session->start_query('SELECT pg_sleep(60)');
+ok(ProvconnNode::wait_until(sub { $admin->value('SELECT count(*) FROM pg_stat_activity WHERE wait_event = $$PgSleep$$ AND pid = ' . $session->pid) }), 'it sleeps');
+$session->cancel;
+is($session->finish->{error}{C}, '57014', 'a cancelled statement');
+$session->close;
+
+$session = begin('terminated', refresh(15));
+$admin->must('SELECT pg_terminate_backend(' . $session->pid . ')');
+begin('disconnected', refresh(16))->close;
+
+my @rivals = (begin('rival', rename_to(17, 'a')), begin('rival', rename_to(18, 'b')));
+$rivals[0]->start_query(rename_to(18, 'c'));
+$rivals[1]->start_query(rename_to(17, 'd'));
+is(join(' ', sort map { $_->finish->{error}{C} // '' } @rivals), ' 40P01', 'a deadlock');
+$_->must('COMMIT') for @rivals;
+
+$session = ProvconnNode::session($node, application_name => 'roles', user => 'app');
+$session->must($_) for ('BEGIN', reveal(19, 'as app'), 'SET ROLE hat', reveal(19, 'as hat'), 'ROLLBACK');
+
+$session = ProvconnNode::session($node, application_name => 'thousand');
+$session->must($_)
+  for ('BEGIN', 'SELECT count(*) FROM generate_series(1, 1000) AS n, provconn_rename(' . ProvconnWorker::user(20) . ", '$ids[20]', 'a' || n)", 'ROLLBACK');
+$session->must($_)
+  for ('BEGIN', 'DO $$BEGIN FOR n IN 1..1000 LOOP BEGIN PERFORM provconn_rename(' . ProvconnWorker::user(20) . ", '$ids[20]', 'b' || n); EXCEPTION WHEN OTHERS THEN NULL; END; END LOOP; END\$\$", 'ROLLBACK');
+
+ok(ProvconnWorker::settle($admin), 'the worker comes to these, too');
+is(recorded('cancelled'), 'refresh rolled_back', 'on record: cancelled');
+is(recorded('terminated'), 'refresh rolled_back', 'on record: terminated');
+is(recorded('disconnected'), 'refresh rolled_back', 'on record: disconnected');
+is($admin->value(q(SELECT string_agg(concat_ws(' ', action, outcome, error_code), ', ' ORDER BY outcome, error_code NULLS FIRST) FROM provconn_audit_log WHERE application_name = 'rival')),
+	'rename rolled_back, rename rolled_back 40P01, rename succeeded, rename succeeded', 'on record: deadlock');
+is(recorded('roles', q(concat_ws(' ', session_role, caller_role, reason, outcome))), 'app app as app rolled_back, app hat as hat rolled_back', 'on record: roles and reason');
+is($admin->value(q(SELECT concat_ws(' ', count(*), count(DISTINCT audit_id), min(outcome), max(outcome), count(DISTINCT transaction_id), min(version)) FROM provconn_audit_log WHERE application_name = 'thousand')),
+	'2000 2000 rolled_back rolled_back 2 1', 'on record: two thousand');
+is($admin->value('SELECT count(*) FROM provconn_verify_audit()'), '0', 'all of it verifies');
+
+# --- a worker that is killed ------------------------------------------------------
+
+sub worker_pid { return $admin->value(q(SELECT pid FROM pg_stat_activity WHERE backend_type = 'provconn worker')); }
+
+# Commands of each kind, until told to stop; the number of those rolled back.
+sub roll_back_while
+{
+	my ($name, $busy) = @_;
+	my $client = ProvconnNode::session($node, application_name => $name);
+	my $missing = ProvconnNode::session($node, application_name => $name);
+	my $count = 0;
+
+	$missing->must(q(SET provconn.key_file = '/nonexistent/key'));
+	while ($busy->())
+	{
+		$client->must($_) for ('BEGIN', "SELECT count(*) FROM generate_series(1, 50) AS n, provconn_rename(" . ProvconnWorker::user(21) . ", '$ids[21]', 'c' || n)", 'ROLLBACK');
+		$missing->query("SELECT provconn_connect(provconn_connect_command(gen_random_uuid(), " . ProvconnWorker::PROVIDER . ", 'acme', provconn_credentials('x', 'custom')))");
+		$count += 51;
+	}
+	$_->close for ($client, $missing);
+	return $count;
+}
+
+# With the ring never empty, a worker has to leave for the audit to be sealed.
+$admin->must($_) for ('ALTER SYSTEM SET provconn.seal_interval = 1', 'SELECT pg_reload_conf()');
+my $seals = $admin->value('SELECT count(*) FROM provconn.seal');
+my $until = time + 4;
+my $count = roll_back_while('killed', sub { return time < $until; });
+cmp_ok($admin->value('SELECT count(*) FROM provconn.seal'), '>=', $seals + 2, 'the audit is sealed while there always is more');
+my $killed = 0;
+my $rounds = 0;
+$count += roll_back_while('killed', sub {
+	my $pid = $killed ? undef : worker_pid();
+
+	$killed++ if $pid && $admin->value("SELECT pg_terminate_backend($pid)") eq 't';
+	return $rounds++ < 20;
+});
+is($killed, 1, 'a worker is killed');
+ok(ProvconnWorker::settle($admin), 'another worker comes');
+is($admin->value(q(SELECT count(*) FROM provconn_audit_log WHERE application_name = 'killed')), $count, "all $count are on record, once");
+
+is($admin->value(q(SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE backend_type = 'provconn launcher')), '1', 'the launcher is killed');
+$count = roll_back_while('no launcher', sub { return $rounds++ % 3 });
+ok(ProvconnWorker::settle($admin), 'another launcher comes');
+is($admin->value(q(SELECT count(*) FROM provconn_audit_log WHERE application_name = 'no launcher')), $count, "all $count are on record");
+
+# What is set for all sessions does not stop it.
+$admin->must("ALTER DATABASE postgres SET $_") for ('lock_timeout = 1', 'default_transaction_read_only = on', q(default_transaction_isolation = 'serializable'), 'statement_timeout = 1');
+ok(ProvconnNode::wait_until(sub { !worker_pid() }, 10), 'the worker leaves');
+$seals = $admin->value('SELECT count(*) FROM provconn.seal');
+ok(ProvconnWorker::settle($admin), 'a worker works with any settings');
+ok(ProvconnNode::wait_until(sub { $admin->value('SELECT count(*) FROM provconn.seal') > $seals }, 10), 'and seals');
+$admin->must("ALTER DATABASE postgres RESET ALL");
+$admin->must($_) for ('ALTER SYSTEM SET provconn.seal_interval = 0', 'SELECT pg_reload_conf()');
+
+# --- a crash --------------------------------------------------------------------
+
+sub slot { return $admin->value(q(SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'provconn')); }
+
+# Reveals that were under way, and one that had committed, though not to the disk.
+my $before = begin('crash', reveal(22, 'before a checkpoint'));
+my $prepared = begin('crash', reveal(23, 'prepared'), q(PREPARE TRANSACTION 'p'));
+my $claim = begin('crash', q(SELECT * FROM provconn_claim_due('crash', max_connections => 1)));
+for (1 .. 6)
+{
+	$admin->must($_) for ('CREATE TABLE IF NOT EXISTS filler AS SELECT repeat(md5(i::text), 30) FROM generate_series(1, 5000) AS i', 'DROP TABLE filler', 'SELECT pg_switch_wal()', 'CHECKPOINT');
+}
+my $lsn = slot();
+my $after = begin('crash', reveal(24, 'after a checkpoint'), 'SAVEPOINT a', reveal(24, 'in a savepoint'));
+my $partly = begin('crash', 'SAVEPOINT a', reveal(25, 'a savepoint rolled back'), 'ROLLBACK TO a', reveal(25, 'after it'));
+my $lazy = ProvconnNode::session($node, application_name => 'crash');
+$lazy->must($_) for ('SET synchronous_commit = off', reveal(26, 'committed'));
+$admin = ProvconnWorker::crash($node, $before);
+
+sub crash_record
+{
+	return $admin->value(q(SELECT string_agg(concat_ws(' ', coalesce(reason, action), outcome), ', ' ORDER BY coalesce(reason, action) COLLATE "C") FROM provconn_audit_log
+		WHERE application_name = 'crash' AND reason IS DISTINCT FROM 'committed'));
+}
+ok(ProvconnWorker::settle($admin), 'a worker comes after the crash');
+is(crash_record(), 'a savepoint rolled back rolled_back, after a checkpoint rolled_back, after it rolled_back,'
+	. ' before a checkpoint rolled_back, crash rolled_back, in a savepoint rolled_back', 'all reveals that it ended are on record');
+is($admin->value(q(SELECT count(*) FROM provconn_audit_log WHERE application_name = 'crash' AND reason = 'committed')), '1', 'and the one that had committed');
+$admin->must(q(ROLLBACK PREPARED 'p'));
+ok(ProvconnWorker::settle($admin), 'a worker comes to what was prepared');
+like(crash_record(), qr/prepared rolled_back/, 'which is on record as it is rolled back');
+my $record = crash_record();
+$node->restart;
+$admin = ProvconnNode::session($node);
+ok(ProvconnWorker::settle($admin), 'a worker comes after a restart');
+is(crash_record(), $record, 'nothing is told twice');
+$admin = ProvconnWorker::crash($node, begin('crash', reveal(27, 'z')));
+ok(ProvconnWorker::settle($admin), 'a worker comes after another crash');
+is(crash_record(), "$record, z rolled_back", 'nothing is told twice');
+ok(ProvconnNode::wait_until(sub { $admin->value("SELECT '" . slot() . "'::pg_lsn > '$lsn'") eq 't' }, 15), 'the slot goes on');
+is($admin->value('SELECT count(*) FROM provconn_verify_audit()'), '0', 'all of it verifies');
+
+# --- listeners, load, the slot ----------------------------------------------------
+
+my $listener = ProvconnNode::session($node);
+my $talker = ProvconnNode::session($node, application_name => 'talker');
+$listener->must('LISTEN provconn');
+$talker->must($_) for ('SET provconn.notify = on', 'BEGIN', rename_to(30, 'secret alias'));
+is(scalar $listener->notifications, 0, 'nothing is told before the commit');
+$talker->must('COMMIT');
+my $id = $admin->value(q(SELECT audit_id FROM provconn_audit_log WHERE application_name = 'talker'));
+is_deeply([ $listener->notifications ], [ [ 'provconn', qq({"audit_id": "$id", "connection_id": "$ids[30]"}) ] ], 'after it ids are told, and nothing else');
+$admin->must($_) for ('ALTER SYSTEM SET provconn.notify = on', 'SELECT pg_reload_conf()');
+ok(ProvconnNode::wait_until(sub { !worker_pid() }, 10), 'a worker leaves');
+$talker->must($_) for ('BEGIN', rename_to(30, 'another'), 'ROLLBACK');
+ok(ProvconnWorker::settle($admin), 'a worker comes');
+$id = $admin->value(q(SELECT audit_id FROM provconn_audit_log WHERE application_name = 'talker' AND outcome = 'rolled_back'));
+is((grep { $_->[1] eq qq({"audit_id": "$id", "connection_id": "$ids[30]"}) } $listener->notifications), 1, 'the worker tells, too');
+$admin->must($_) for ('ALTER SYSTEM RESET provconn.notify', 'SELECT pg_reload_conf()');
+
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my $each = ProvconnQueue::scaled(500);
+my $size = ProvconnNode::log_size($node);
+append_to_file("$dir/roll_back.sql", "BEGIN;\nSELECT ok FROM unnest('{" . join(',', @ids[31 .. 38]) . "}'::uuid[]) WITH ORDINALITY AS c(id, n)\n"
+	  . " JOIN provconn_connections ON connection_id = id, provconn_rename(user_id, id, 'x') WHERE n = :client_id + 1;\nROLLBACK;\n");
+$ENV{PGAPPNAME} = 'load';
+command_ok([ 'pgbench', '-n', '-c', 8, '-j', 2, '-t', $each, '-f', "$dir/roll_back.sql", $node->connstr('postgres') ], 'eight clients roll back');
+delete $ENV{PGAPPNAME};
+ok(ProvconnWorker::settle($admin), 'the worker comes to the end of it');
+my $lost = () = ProvconnNode::log_since($node, $size) =~ /could not put an attempt on record/g;
+is($admin->value(q(SELECT count(*) FROM provconn_audit_log WHERE application_name = 'load' AND outcome = 'rolled_back')) + $lost, 8 * $each, 'each is on record or in the log');
+is($lost, 0, 'none is in the log');
+
+$admin->must($_) for ('ALTER SYSTEM SET provconn.keep_wal = off', 'SELECT pg_reload_conf()');
+ok(ProvconnNode::wait_until(sub { !defined slot() }, 15), 'without provconn.keep_wal there is no slot');
+$admin->must($_) for ('ALTER SYSTEM SET provconn.keep_wal = on', 'SELECT pg_reload_conf()');
+ok(ProvconnNode::wait_until(sub { defined slot() }, 15), 'with it there is one again');
+$node->stop;
 
 done_testing();

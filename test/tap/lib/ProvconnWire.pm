@@ -155,6 +155,12 @@ sub finish
 		{
 			($result->{tag} = $body) =~ s/\0//;
 		}
+		elsif ($type eq 'A')
+		{
+			my ($channel, $payload) = split(/\0/, substr($body, 4));
+
+			push @{ $self->{notifications} }, [ $channel, $payload ];
+		}
 		elsif ($type eq 'K')
 		{
 			($self->{pid}, $self->{secret}) = unpack('NN', $body);
@@ -184,6 +190,15 @@ sub cancel
 	$socket->syswrite(pack('NNNN', 16, 80877102, $self->{pid}, $self->{secret}));
 	$socket->sysread(my $nothing, 1);
 	return;
+}
+
+# What has been notified so far, as arrays of channel and payload, since last asked.
+sub notifications
+{
+	my ($self) = @_;
+
+	$self->query('');
+	return @{ delete $self->{notifications} || [] };
 }
 
 sub pid { return $_[0]{pid}; }

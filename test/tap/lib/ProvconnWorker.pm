@@ -29,7 +29,7 @@ sub connect_some
 
 	$admin->must("SELECT provconn_register_provider('acme', 'Acme', 'custom', NULL, " . PROVIDER . ')');
 	return map { $_->[0] } @{ $admin->must("SELECT c.connection_id FROM generate_series(1, $count) AS n, provconn_connect("
-			  . "provconn_connect_command(md5(n::text)::uuid, " . PROVIDER . ", 'acme', provconn_credentials('secret-' || n, 'custom', now()))) AS c ORDER BY n")->{rows} };
+			  . "provconn_connect_command(md5(n::text)::uuid, " . PROVIDER . ", 'acme', provconn_credentials('secret-' || n, 'custom'))) AS c ORDER BY n")->{rows} };
 }
 
 # The user of the connection of that number.
@@ -53,7 +53,7 @@ sub settle
 		$seconds // 60);
 }
 
-# A new session once the server is back.
+# A new session once the server is back, and has read what the WAL tells.
 sub reconnect
 {
 	my ($node, %opt) = @_;
@@ -61,6 +61,7 @@ sub reconnect
 
 	ProvconnNode::wait_until(sub { eval { ($session = ProvconnNode::session($node, %opt))->value('SELECT 1') } }, 60)
 	  or die "the server does not come back\n";
+	settle($session) or die "the worker does not come back\n";
 	return $session;
 }
 
