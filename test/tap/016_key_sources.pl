@@ -117,10 +117,10 @@ is(grep({ index(slurp_file($node->logfile), $_) >= 0 } values %key), 0, 'no key 
 sub is_refused
 {
 	my ($script, $message, $name) = @_;
-	my $size = ProvconnNode::log_size($node);
 
 	ProvconnNode::write_key($program, "#!/bin/sh\n$script\n", 0700);
 	$node->stop('fast');
+	my $size = ProvconnNode::log_size($node);
 	ok(!$node->start(fail_ok => 1), "$name: the server does not start");
 	my ($said) = ProvconnNode::log_since($node, $size) =~ /FATAL:  (.*)/;
 	is($said, $message, "$name: it says why");
