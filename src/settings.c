@@ -122,7 +122,7 @@ provconn_settings_define(void)
 							"-1 leaves them alone.",
 							&expire_after,
 							30 * 24 * 60, -1, INT_MAX,
-							PGC_SIGHUP, GUC_UNIT_MIN,
+							shared_context(PGC_SIGHUP), GUC_UNIT_MIN,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("provconn.give_up_after",
 							"How long a connection has to fail until it is given up.",
@@ -150,7 +150,7 @@ provconn_settings_define(void)
 							 NULL,
 							 &keep_wal,
 							 true,
-							 PGC_SIGHUP, 0,
+							 shared_context(PGC_SIGHUP), 0,
 							 NULL, NULL, NULL);
 	/* Without preloading it can't be run; that is said when a key is needed. */
 	DefineCustomStringVariable("provconn.key_command",
@@ -194,7 +194,7 @@ provconn_settings_define(void)
 							"0 does not seal it.",
 							&seal_interval,
 							60, 0, 24 * 60 * 60,
-							PGC_SIGHUP, GUC_UNIT_S,
+							shared_context(PGC_SIGHUP), GUC_UNIT_S,
 							NULL, NULL, NULL);
 	MarkGUCPrefixReserved("provconn");
 }
@@ -306,7 +306,7 @@ provconn_settings_key_generation(void)
 	return key_generation;
 }
 
-/* What is fixed at server start does nothing where the library is loaded later. */
+/* What is for the worker, and fixed for all, does nothing where the library is loaded later. */
 static GucContext
 shared_context(GucContext context)
 {

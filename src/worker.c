@@ -410,9 +410,9 @@ provconn_worker_main(Datum argument)
 	}
 	if (GetCurrentTimestamp() >= housekeeping)
 		keep_house();
-	/* Where there always is more, the next worker keeps house. */
+	/* Where there always is more, the next worker keeps house, and by new settings. */
 	leave_at = in_ms(housekeeping_ms());
-	while (GetCurrentTimestamp() < leave_at)
+	while (GetCurrentTimestamp() < leave_at && !ConfigReloadPending)
 	{
 		ResetLatch(MyLatch);
 		CHECK_FOR_INTERRUPTS();

@@ -318,6 +318,21 @@ $admin->must($_) for ('ALTER SYSTEM SET provconn.keep_wal = off', 'SELECT pg_rel
 ok(ProvconnNode::wait_until(sub { !defined slot() }, 15), 'without provconn.keep_wal there is no slot');
 $admin->must($_) for ('ALTER SYSTEM SET provconn.keep_wal = on', 'SELECT pg_reload_conf()');
 ok(ProvconnNode::wait_until(sub { defined slot() }, 15), 'with it there is one again');
+
+# --- without preloading --------------------------------------------------------------
+
+$node->append_conf('postgresql.conf', "shared_preload_libraries = ''");
+$node->restart;
+$admin = ProvconnNode::session($node);
+$session = begin('not preloaded', reveal(39, 'x'), rename_to(39, 'rolled back'));
+$session->must('ROLLBACK');
+$session->must($_) for (reveal(39, 'y'), rename_to(39, 'kept'), 'SET provconn.notify = on', rename_to(39, 'told'), 'SELECT provconn_seal_audit()');
+is(recorded('not preloaded'), 'reveal succeeded, rename succeeded, rename succeeded', 'what is committed is on record');
+is($admin->value('SELECT max(attempts_lost) FROM provconn_stats'), '0', 'nothing is counted as lost');
+is($admin->value('SELECT count(*) FROM provconn_verify_audit()'), '0', 'all of it verifies');
+is($admin->value(q(SELECT active FROM pg_replication_slots WHERE slot_name = 'provconn')), 'f', 'the slot is left to be dropped');
+$admin->must(q(SELECT pg_drop_replication_slot('provconn')));
+unlike(ProvconnNode::log_since($node, 0), qr/TRAP:|PANIC:/, 'no assertion failed');
 $node->stop;
 
 done_testing();
