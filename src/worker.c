@@ -339,6 +339,8 @@ read_journal(XLogRecPtr from)
 static void
 take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn)
 {
+	/* Half of it is left to the sessions. */
+	const size_t spare = provconn_settings_attempt_buffers() / 2;
 	char		copy[PROVCONN_ATTEMPT_MAX];
 	ProvconnAttempt attempt;
 	int			ring = 0;
@@ -350,14 +352,12 @@ take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn)
 	attempt.is_open = true;
 	attempt.lsn = lsn;
 	size = provconn_attempt_encode(&attempt, copy, sizeof(copy));
-	while (!provconn_ring_push(ring, copy, (uint32) size, lsn))
-	{
-		if (wait_for_room(ring))
-			continue;
+	while (provconn_ring_room(ring) < spare && wait_for_room(ring))
+		;
+	if (provconn_ring_room(ring) >= spare)
+		databases[ring].is_stuck = false;
+	if (!provconn_ring_push(ring, copy, (uint32) size, lsn))
 		provconn_attempt_lose(ring, &attempt);
-		return;
-	}
-	databases[ring].is_stuck = false;
 }
 
 /*
