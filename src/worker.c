@@ -196,6 +196,9 @@ start_workers(void)
 			if (!provconn_ring_is_empty(i))
 				database->not_before = Max(provconn_ring_due(i), now + (provconn_ring_failures(i, 0) > 0 ? RETRY_MS * INT64CONST(1000) : 0));
 		}
+		/* Who rolls something back in a database that was not there has made it. */
+		if (database->is_absent && !provconn_ring_is_empty(i))
+			database->not_before = now;
 		if (now < database->not_before ||
 			(now < database->housekeeping &&
 			 (provconn_ring_is_empty(i) || now < provconn_ring_due(i))))
