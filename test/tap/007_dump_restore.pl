@@ -156,7 +156,7 @@ for my $schema (sort keys %hold)
 	is(verify($source, $schema, $digest, $_), '', "$source: its audit verifies, with no $_") for ('problem', 'notice');
 	my $rows = $node->safe_psql($source, 'SELECT count(*) FROM provconn.audit');
 	# a month gets its rows before its triggers
-	my $imported = "restored|connection\nrestored|seal";
+	my $imported = "restored|archive\nrestored|connection\nrestored|seal";
 
 	for my $format (sort keys %formats)
 	{
