@@ -196,6 +196,9 @@ start_workers(void)
 			if (!provconn_ring_is_empty(i))
 				database->not_before = Max(provconn_ring_due(i), now + (provconn_ring_failures(i, 0) > 0 ? RETRY_MS * INT64CONST(1000) : 0));
 		}
+		/* Who rolls something back in a database that was not there has made it. */
+		if (database->is_absent && !provconn_ring_is_empty(i))
+			database->not_before = now;
 		if (now < database->not_before ||
 			(now < database->housekeeping &&
 			 (provconn_ring_is_empty(i) || now < provconn_ring_due(i))))
@@ -339,6 +342,8 @@ read_journal(XLogRecPtr from)
 static void
 take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn)
 {
+	/* Half of it is left to the sessions. */
+	const size_t spare = provconn_settings_attempt_buffers() / 2;
 	char		copy[PROVCONN_ATTEMPT_MAX];
 	ProvconnAttempt attempt;
 	int			ring = 0;
@@ -350,14 +355,12 @@ take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn)
 	attempt.is_open = true;
 	attempt.lsn = lsn;
 	size = provconn_attempt_encode(&attempt, copy, sizeof(copy));
-	while (!provconn_ring_push(ring, copy, (uint32) size, lsn))
-	{
-		if (wait_for_room(ring))
-			continue;
+	while (provconn_ring_room(ring) < spare && wait_for_room(ring))
+		;
+	if (provconn_ring_room(ring) >= spare)
+		databases[ring].is_stuck = false;
+	if (!provconn_ring_push(ring, copy, (uint32) size, lsn))
 		provconn_attempt_lose(ring, &attempt);
-		return;
-	}
-	databases[ring].is_stuck = false;
 }
 
 /*

@@ -175,9 +175,15 @@ $small->stop;
 
 # --- a standby ------------------------------------------------------------------------
 
-my $primary = ProvconnWorker::make('primary', init => { allows_streaming => 1 }, conf => 'provconn.seal_interval = 1');
+my $primary = ProvconnWorker::make('primary', init => { allows_streaming => 1 }, conf => "restart_after_crash = on\nprovconn.seal_interval = 1\nprovconn.attempt_buffers = '64kB'");
 my $admin = ProvconnNode::session($primary);
 @ids = ('', ProvconnWorker::connect_some($admin, 5));
+
+# After a crash the WAL tells of more than the ring holds.
+$admin->must('SELECT count(ok) FROM generate_series(1, 2000) AS n, provconn_reveal(' . ProvconnWorker::user(1) . ", '$ids[1]', 'many ' || n)");
+$admin = ProvconnWorker::crash($primary, ProvconnNode::session($primary));
+is($admin->value(q(SELECT concat_ws(' ', count(*), min(outcome), max(outcome)) FROM provconn_audit_log WHERE reason LIKE 'many %')), '2000 succeeded succeeded', 'reveals that had committed are on record, once');
+unlike(ProvconnNode::log_since($primary, 0), qr/could not put an attempt on record/, 'none of them is taken for lost');
 $primary->backup('base');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($primary, 'base', has_streaming => 1);
