@@ -3,7 +3,8 @@
  *
  * A ring is written by any session, under its lock, and read by one worker.
  * Positions count bytes and only grow; an entry is its size and its bytes, and
- * may go round the end.  What is in a ring is lost in a crash.
+ * may go round the end.  What is in a ring is saved in a file as the server is
+ * shut down, and lost in a crash.
  *
  * Writing happens in abort callbacks: nothing there allocates or raises.
  */
@@ -14,6 +15,7 @@
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
+#include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/proc.h"
@@ -27,6 +29,8 @@
 #include "settings.h"
 
 #define TRANCHE "provconn ring"
+#define SAVED_FILE "pg_stat/provconn_attempts"
+#define SAVED_MAGIC UINT64CONST(0x70636F6E6E010101)
 
 typedef struct Ring
 {
@@ -41,6 +45,15 @@ typedef struct Ring
 	XLogRecPtr	oldest_lsn;		/* of what is in it; 0: none */
 	char	   *bytes;
 } Ring;
+
+/* A ring in the file, before its bytes. */
+typedef struct SavedRing
+{
+	uint64		magic;
+	NameData	name;
+	XLogRecPtr	oldest_lsn;
+	uint64		size;
+} SavedRing;
 
 typedef struct Shared
 {
@@ -58,9 +71,12 @@ static Shared *shared = NULL;
 
 static void request_memory(void);
 static void set_up_memory(void);
+static void save_rings(int code, Datum arg);
+static void load_rings(void);
 static List *list_databases(void);
 static int	count_backends(void);
 static size_t ring_bytes(void);
+static void fill_ring(Ring *ring, const SavedRing *saved, const char *bytes);
 static void copy_in(Ring *ring, uint64 position, const void *bytes, size_t len);
 static void copy_out(const Ring *ring, uint64 position, void *bytes, size_t len);
 static int	my_place(void);
@@ -397,6 +413,107 @@ set_up_memory(void)
 		}
 	}
 	LWLockRelease(AddinShmemInitLock);
+	if (IsUnderPostmaster)
+		return;
+	if (!found)
+		load_rings();
+	on_shmem_exit(save_rings, (Datum) 0);
+}
+
+/*
+ * What is in the rings as the server is shut down, by the sessions that this
+ * ended among others, is for the workers of the next start.  After a crash
+ * nothing can be said of shared memory.
+ */
+static void
+save_rings(int code, Datum arg)
+{
+	FILE	   *file;
+	bool		failed = false;
+
+	if (code != 0 || shared == NULL)
+		return;
+	for (int i = 0; i < shared->count; i++)
+		if (shared->rings[i].written > shared->rings[i].read)
+			failed = true;
+	if (!failed)
+		return;
+	file = AllocateFile(SAVED_FILE ".tmp", PG_BINARY_W);
+	failed = file == NULL;
+	for (int i = 0; i < shared->count && !failed; i++)
+	{
+		Ring	   *ring = &shared->rings[i];
+		SavedRing	saved = {SAVED_MAGIC, ring->name, ring->oldest_lsn, ring->written - ring->read};
+		char	   *bytes = malloc(saved.size + 1);
+
+		failed = bytes == NULL;
+		if (failed)
+			break;
+		copy_out(ring, ring->read, bytes, saved.size);
+		failed = fwrite(&saved, sizeof(saved), 1, file) != 1 ||
+			(saved.size > 0 && fwrite(bytes, saved.size, 1, file) != 1);
+		free(bytes);
+	}
+	if (file != NULL && FreeFile(file) != 0)
+		failed = true;
+	if (!failed)
+		(void) durable_rename(SAVED_FILE ".tmp", SAVED_FILE, LOG);
+	else
+		ereport(LOG,
+				(errcode_for_file_access(),
+				 errmsg("provconn could not save attempts that are not on record yet in file \"%s\": %m", SAVED_FILE)));
+}
+
+static void
+load_rings(void)
+{
+	FILE	   *file = AllocateFile(SAVED_FILE, PG_BINARY_R);
+	SavedRing	saved;
+
+	if (file == NULL)
+		return;
+	while (fread(&saved, sizeof(saved), 1, file) == 1 && saved.magic == SAVED_MAGIC &&
+		   saved.size <= MaxAllocSize)
+	{
+		char	   *bytes = palloc(saved.size + 1);
+
+		if (saved.size > 0 && fread(bytes, saved.size, 1, file) != 1)
+			break;
+		for (int i = 0; i < shared->count; i++)
+			if (strcmp(NameStr(shared->rings[i].name), NameStr(saved.name)) == 0)
+				fill_ring(&shared->rings[i], &saved, bytes);
+		pfree(bytes);
+	}
+	FreeFile(file);
+	(void) unlink(SAVED_FILE);
+}
+
+/* Where the rings are smaller now, the rest is counted as lost. */
+static void
+fill_ring(Ring *ring, const SavedRing *saved, const char *bytes)
+{
+	uint64		lost = 0;
+	uint32		size;
+
+	for (size_t at = 0; at + sizeof(size) <= saved->size; at += sizeof(size) + size)
+	{
+		memcpy(&size, bytes + at, sizeof(size));
+		if (size > saved->size - at - sizeof(size))
+			break;
+		if (ring->written - ring->read + sizeof(size) + size > shared->ring_size)
+		{
+			lost++;
+			continue;
+		}
+		copy_in(ring, ring->written, bytes + at, sizeof(size) + size);
+		ring->written += sizeof(size) + size;
+	}
+	ring->oldest_lsn = saved->oldest_lsn;
+	ring->lost += lost;
+	if (lost > 0)
+		ereport(LOG,
+				(errmsg("provconn has no room for %llu attempts of database \"%s\" that were not on record",
+						(unsigned long long) lost, NameStr(ring->name))));
 }
 
 /* The names in provconn.databases, the first PROVCONN_SETTINGS_MAX_DATABASES of them. */

@@ -1,136 +1,137 @@
 #!/usr/bin/env python3
-"""Checks that a row of provconn's audit is in what was sealed, without the database.
+"""Checks, without the database, that a row is in provconn's audit.
 
-    audit_proof.py DIGEST.json PROOF.json [SEALS.json...]
+    audit_proof.py DIGEST.json PROOF.json [SEALS.json ...]
 
-DIGEST is what provconn_seal_audit() returned, kept outside, and PROOF what
-provconn_audit_proof(audit_id) did.  If the digest is of a later seal than the proof,
-SEALS have those after the proof's up to the digest's, one on a line.  All are UTF-8.
-Written from doc/audit.md alone."""
+DIGEST is what provconn_seal_audit() returned and you have kept, PROOF what
+provconn_audit_proof() returned. If the digest is of a later seal than the proof,
+the seals in between are needed, one JSON after the other in any number of files:
+SELECT provconn.seal_json(s) FROM provconn.seal AS s. Prints "ok: ..." and exits
+with 0, or "FAILED: ..." and 1. Written from doc/audit.md, where all is explained.
+"""
+import datetime, hashlib, json, re, sys
 
-import hashlib
-import json
-import sys
-from datetime import datetime, timedelta
-from pathlib import Path
-from uuid import UUID
-
-def check(holds, why):
+def need(holds, what):
     if not holds:
-        raise ValueError(why)
+        raise ValueError(what)
+
+def shaped(pattern, value):
+    need(isinstance(value, str) and re.fullmatch(pattern, value), f"{value!a} is not what should be there")
+    return value
 
 def sha256(*parts):
     return hashlib.sha256(b"".join(parts)).digest()
 
-# How values of JSON become bytes.
-def number(value, size):
-    check(type(value) is int, "no integer")
-    return value.to_bytes(size, "big", signed=True)
+# --- what a value in JSON is in bytes ---
 
-def octets(value, size):
-    check(len(bytes.fromhex(value)) == size and bytes.fromhex(value).hex() == value, f"not {size} bytes")
-    return bytes.fromhex(value)
+def hexadecimal(size):
+    return lambda value: bytes.fromhex(shaped("[0-9a-f]{%d}" % (2 * size), value))
 
-def digits(value):
-    check(str(int(value)) == value, "no integer as a string")
-    return number(int(value), 8)
+def number(size, kind=int):
+    def encode(value):
+        need(type(value) is kind, f"{value!a} is not a number, or not written as one should be")
+        return int(shaped("0|-?[1-9][0-9]{0,18}", str(value))).to_bytes(size, "big", signed=True)
+    return encode
 
 def uuid(value):
-    check(str(UUID(value)) == value, "no UUID")
-    return UUID(value).bytes
+    return bytes.fromhex(shaped("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", value).replace("-", ""))
+
+def text(value):
+    return shaped("(?s:.*)", value).encode("utf-8", "surrogateescape")
 
 def time(value):
-    since = datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ") - datetime(1970, 1, 1)
-    return number(since // timedelta(microseconds=1), 8)
+    shaped("[0-9]{4}(-[0-9]{2}){2}T([0-9]{2}:){2}[0-9]{2}[.][0-9]{6}Z", value)
+    since = datetime.datetime.strptime(value, "%Y-%m-%dT%H:%M:%S.%fZ") - datetime.datetime(1970, 1, 1)
+    return (since // datetime.timedelta(microseconds=1)).to_bytes(8, "big", signed=True)
 
-INT, LONG = lambda value: number(value, 4), lambda value: number(value, 8)
-HASH, SALT, TEXT = lambda value: octets(value, 32), lambda value: octets(value, 16), str.encode
-ENTRY = dict(
-    audit_id=uuid, occurred_at=time, connection_id=uuid, seq=LONG, provider_id=uuid, provider_slug=TEXT,
-    action=TEXT, outcome=TEXT, old_status=TEXT, new_status=TEXT, error_code=TEXT, version=INT, session_role=TEXT,
-    caller_role=TEXT, origin=INT, transaction_id=digits, attempt_id=digits, personal_hash=HASH)
-PERSONAL = dict(user_id=uuid, owner_id=uuid, reason=TEXT, application_name=TEXT, client_address=TEXT)
-SEAL = dict(
-    previous_hash=HASH, seal_id=LONG, sealed_at=time, origin=INT, row_count=INT, head_count=INT, first_id=uuid,
-    last_id=uuid, settled=TEXT, root=HASH)
+INT, LONG, QUOTED, HASH = number(4), number(8), number(8, str), hexadecimal(32)
+ENTRY = dict(audit_id=uuid, occurred_at=time, connection_id=uuid, seq=LONG, provider_id=uuid, provider_slug=text,
+             action=text, outcome=text, old_status=text, new_status=text, error_code=text, version=INT,
+             session_role=text, caller_role=text, origin=INT, transaction_id=QUOTED, attempt_id=QUOTED,
+             personal_hash=HASH)
+PERSONAL = dict(user_id=uuid, owner_id=uuid, reason=text, application_name=text, client_address=text)
+SEAL = dict(previous_hash=HASH, seal_id=LONG, sealed_at=time, origin=INT, row_count=INT, head_count=INT,
+            first_id=uuid, last_id=uuid, settled=text, root=HASH)
+ZEROS = dict(previous_hash=bytes(32), first_id=bytes(16), last_id=bytes(16))  # what null is in a seal
+DIGEST = dict(seal_id="seal_id", sealed_at="sealed_at", rows="row_count", heads="head_count", root="root",
+              seal_hash="seal_hash", mac="mac")  # the digest's names, and those in a seal
 
-def get(row, name, convert):
-    check(name in row, f"{name} is not there")
-    try:
-        return None if row[name] is None else convert(row[name])
-    except Exception as error:
-        raise ValueError(f"{name} is malformed: {error}") from None
+def members(value, what, *names):
+    need(isinstance(value, dict), f"{what} is not a JSON object")
+    need(set(value) == set(names), f"{what} lacks, or should not have {sorted(set(value) ^ set(names))!a}")
 
-def fields(row, columns):
-    values = [get(row, name, convert) for name, convert in columns.items()]
-    return b"".join(b"\0" if v is None else b"\1" + len(v).to_bytes(4, "big") + v for v in values)
+def fields(value, kinds, nulls={}):
+    encoded = [nulls.get(name) if value[name] is None else kinds[name](value[name]) for name in kinds]
+    return b"".join(b"\0" if field is None else b"\1" + len(field).to_bytes(4, "big") + field for field in encoded)
 
-def root_of(node, index, size, path):
+# --- what has to hold ---
+
+def check_entry(entry):
+    members(entry, "the entry", *ENTRY, "previous_hash", "entry_hash", "personal")
+    previous = bytes(32) if entry["previous_hash"] is None else HASH(entry["previous_hash"])
+    row = sha256(b"\0\1", previous, fields(entry, ENTRY))
+    need(row == HASH(entry["entry_hash"]), "the row is not that of its entry_hash")
+    personal = entry["personal"]
+    if personal is not None:
+        members(personal, "personal", *PERSONAL, "salt")
+        commitment = sha256(hexadecimal(16)(personal["salt"]), fields(personal, PERSONAL))
+        need(commitment == HASH(entry["personal_hash"]), "the personal values are not those of personal_hash")
+
+def check_path(node, index, size, path, root):
+    need(LONG(index) and LONG(size) and 0 <= index < size and isinstance(path, list), "there is no such leaf")
     path = [HASH(step) for step in path]
     while size > 1:
-        if index % 2 == 1 or index + 1 < size:
-            check(path, "audit_path is too short")
-            node = sha256(b"\1", path.pop(0), node) if index % 2 == 1 else sha256(b"\1", node, path.pop(0))
+        if index % 2 or index + 1 < size:
+            need(path, "audit_path is too short")
+            node = sha256(b"\1", path.pop(0), node) if index % 2 else sha256(b"\1", node, path.pop(0))
         index, size = index // 2, (size + 1) // 2
-    check(not path, "audit_path is too long")
-    return node
+    need(not path and node == root, "audit_path does not lead to the root")
 
-def check_seal(seal, expected, where):
-    """A seal is what its hash says, and its hash is the one that is expected."""
-    previous = "00" * 32 if seal["previous_hash"] is None else seal["previous_hash"]
-    found = sha256(b"\2\1", fields({**seal, "previous_hash": previous}, SEAL))
-    check(found == get(seal, "seal_hash", HASH), f"seal_hash is not that of seal {seal['seal_id']}")
-    check(found == expected, f"seal {seal['seal_id']} has not the hash that is in {where}")
+def check_seal(seal):
+    members(seal, "a seal", *SEAL, "seal_hash", "mac")
+    seal_hash = sha256(b"\2\1", fields(seal, SEAL, ZEROS))
+    need(seal_hash == HASH(seal["seal_hash"]), f"seal {seal['seal_id']} is not that of its seal_hash")
 
-def check_proof(digest, proof, seals):
-    entry, seal, index, size = proof["entry"], proof["seal"], proof["leaf_index"], proof["tree_size"]
-    personal = entry["personal"]
-    check(proof["format"] == 1 and digest["format"] == 1, "format is not 1")
+def check(digest, proof, seals):
+    members(digest, "the digest", "format", *DIGEST)
+    members(proof, "the proof", "format", "entry", "leaf_index", "tree_size", "audit_path", "seal")
+    need(INT(digest["format"]) == INT(proof["format"]) == INT(1), "this is not of format 1")
+    entry, seal, size = proof["entry"], proof["seal"], proof["tree_size"]
+    check_entry(entry)
+    check_seal(seal)
+    need(size == seal["row_count"] + seal["head_count"], "tree_size is not that of the seal")
+    check_path(HASH(entry["entry_hash"]), proof["leaf_index"], size, proof["audit_path"], HASH(seal["root"]))
+    LONG(digest["seal_id"])
+    need(digest["seal_id"] >= seal["seal_id"], "the digest is of a seal before that of the proof")
+    last, given = seal, {other["seal_id"]: other for other in seals}
+    while last["seal_id"] < digest["seal_id"]:
+        before, last = last, given.get(last["seal_id"] + 1)
+        need(last, f"seal {before['seal_id'] + 1} is needed, too")
+        check_seal(last)
+        need(last["previous_hash"] == before["seal_hash"], f"seal {last['seal_id']} does not follow the one before it")
+    for name in DIGEST:
+        need(json.dumps(digest[name]) == json.dumps(last[DIGEST[name]]), f"the digest has another {name}")
+    return (f"row {entry['audit_id']} of {entry['occurred_at']}, {entry['action']!a} {entry['outcome']!a}, is in seal"
+            f" {seal['seal_id']} of {seal['sealed_at']}, as the digest of seal {last['seal_id']} confirms; its"
+            f" personal values are {'not in the proof' if entry['personal'] is None else 'in the proof'}")
 
-    leaf = sha256(b"\0\1", get(entry, "previous_hash", HASH) or bytes(32), fields(entry, ENTRY))
-    check(leaf == get(entry, "entry_hash", HASH), "entry_hash is not that of the entry")
-    if personal is not None:
-        commitment = sha256(get(personal, "salt", SALT) or b"", fields(personal, PERSONAL))
-        check(commitment == get(entry, "personal_hash", HASH), "personal_hash is not that of the personal values")
+def load(path):
+    with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        rest = file.read().strip()
+    while rest:
+        value, end = json.JSONDecoder().raw_decode(rest)
+        rest = rest[end:].lstrip()
+        yield value
 
-    check(size == seal["row_count"] + seal["head_count"], "tree_size is not row_count + head_count")
-    check(type(index) is int and 0 <= index < seal["row_count"], "leaf_index is not that of a row")
-    root = root_of(leaf, index, size, proof["audit_path"])
-    check(root == get(seal, "root", HASH), "audit_path does not lead to the root")
-
-    # From the digest's seal to the proof's, each of them holding the hash of the one before.
-    newest, expected, where = digest["seal_id"], get(digest, "seal_hash", HASH), "the digest"
-    check(newest >= seal["seal_id"], "the digest is of an earlier seal than the proof")
-    for seal_id in range(newest, seal["seal_id"], -1):
-        check(seal_id in seals, f"seal {seal_id} is needed, between the proof's and the digest's")
-        check_seal(seals[seal_id], expected, where)
-        expected, where = get(seals[seal_id], "previous_hash", HASH), f"seal {seal_id}"
-    check_seal(seal, expected, where)
-    sealed = seal if newest == seal["seal_id"] else seals[newest]
-    for name, column in dict(root="root", rows="row_count", heads="head_count", sealed_at="sealed_at", mac="mac").items():
-        check(digest[name] == sealed[column], f"{name} of the digest is not that of its seal")
-    return (f"ok: row {entry['audit_id']} is leaf {index} of {size} in seal {seal['seal_id']}, by the digest of seal "
-            f"{newest}: {entry['action']}, {entry['outcome']}, {entry['occurred_at']}, personal values "
-            + ("not told" if personal is None else "proved too"))
-
-def verdict(digest, proof, *files):
+def main(arguments):
     try:
-        seals = [json.loads(line) for file in files for line in file.splitlines()]
-        return check_proof(json.loads(digest), json.loads(proof), {seal["seal_id"]: seal for seal in seals})
-    except KeyError as error:
-        return f"FAILED: {error} is not there"
-    except Exception as error:
-        return f"FAILED: {error}"
-
-def main(names):
-    if len(names) < 2:
-        return f"FAILED: {__doc__}"
-    try:
-        return verdict(*[Path(name).read_bytes() for name in names])
-    except OSError as error:
-        return f"FAILED: {error}"
+        need(len(arguments) > 1, "usage: audit_proof.py DIGEST.json PROOF.json [SEALS.json ...]")
+        (digest,), (proof,) = load(arguments[0]), load(arguments[1])
+        print("ok:", check(digest, proof, [seal for path in arguments[2:] for seal in load(path)]))
+        return 0
+    except Exception as failure:
+        print("FAILED:", str(failure).encode("ascii", "backslashreplace").decode())
+        return 1
 
 if __name__ == "__main__":
-    told = main(sys.argv[1:])
-    print(told.encode("ascii", "backslashreplace").decode())
-    sys.exit(not told.startswith("ok: "))
+    sys.exit(main(sys.argv[1:]))

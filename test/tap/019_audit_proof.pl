@@ -1,6 +1,7 @@
-# Proofs that an audit row is in what was sealed, checked by test/audit_proof.py, which
-# has no database and was written from doc/audit.md alone: they hold for rows of all
-# kinds, and nothing in them, in the digest or in the seals between can be changed.
+# Proofs of audit rows, checked without the server by test/audit_proof.py, which was
+# written from doc/audit.md and not from the sources: rows of every kind, in seals
+# of many sizes and in other encodings, hold; and no change of a proof, a digest or
+# the seals in between does.
 
 use strict;
 use warnings;
@@ -8,269 +9,372 @@ use warnings;
 use FindBin;
 use lib "$FindBin::RealBin/lib";
 
-use IPC::Run ();
-use JSON::PP ();
-use List::Util qw(uniq);
 use ProvconnNode;
 use ProvconnWorker;
+use B ();
+use IPC::Run ();
+use JSON::PP ();
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-use constant { PROVIDER => ProvconnWorker::PROVIDER, STRANGER => q('00000000-0000-4000-8000-000000000001') };
+plan skip_all => 'there is no python3 here' if !eval { IPC::Run::run([ 'python3', '-c', '' ]) };
 
+my $checker = "$FindBin::RealBin/../audit_proof.py";
+my $json = JSON::PP->new->latin1->canonical->allow_nonref;    # bytes stay what they are
 my $dir = PostgreSQL::Test::Utils::tempdir();
-my $json = JSON::PP->new->utf8->canonical->allow_nonref;
+my $files = 0;
+my $node = ProvconnWorker::make('main', conf => "provconn.seal_interval = 0\nprovconn.keep_wal = off\nlisten_addresses = '127.0.0.1'");
+my $provider = ProvconnWorker::PROVIDER;
 
-my @waiting;
+# --- the checker --------------------------------------------------------------
 
-# Whether all cases, each [name, digest, proof, seals ...], texts or values, get a verdict
-# like that: found out by check_all, for all of them in one process.
-sub all_like
+sub file
 {
-	my ($what, $pattern, @cases) = @_;
+	my ($text) = @_;
+	my $path = "$dir/" . ++$files . '.json';
 
-	push @waiting, [ $what, $pattern, map { [ shift @$_, join(',', map { unpack('H*', ref ? $json->encode($_) : $_) } @$_) ] } @cases ];
-	return;
+	open(my $out, '>:raw', $path) or die "$path: $!";
+	print $out $text;
+	close($out) or die "$path: $!";
+	return $path;
 }
 
+# What it says of each list of texts: digest, proof, seals in between.
 sub check_all
 {
-	my ($out, $err) = ('', '');
-	my $in = join('', map { my (undef, undef, @cases) = @$_; map { "$_->[1]\n" } @cases } @waiting);
-	my $program = "import sys; sys.path.insert(0, sys.argv[1])\nimport audit_proof\nfor line in sys.stdin:\n"
-	  . "    print(audit_proof.verdict(*map(bytes.fromhex, line.split(','))).encode('unicode_escape').decode())";
+	my $lists = join('', map { join(' ', map { file($_) } @$_) . "\n" } @_);
+	my $program = 'import sys; sys.path.insert(0, sys.argv[1]); import audit_proof; '
+	  . 'print(*[audit_proof.main(line.split()) for line in sys.stdin])';
 
-	IPC::Run::run([ 'python3', '-B', '-c', $program, "$FindBin::RealBin/.." ], '<', \$in, '>', \$out, '2>', \$err);
-	is($err, '', 'no traceback');
-	my @verdicts = split /\n/, $out;
+	IPC::Run::run([ 'python3', '-B', '-c', $program, "$FindBin::RealBin/.." ], \$lists, \my $out, \my $error);
+	is($error, '', 'no traceback');
+	my @said = split /\n/, $out;
+	my @status = split / /, pop @said // '';
 
-	for (@waiting)
-	{
-		my ($what, $pattern, @cases) = @$_;
-		my @wrong = grep { $_->[1] !~ $pattern } map { [ $_->[0], shift @verdicts // 'nothing' ] } @cases;
-
-		ok(@cases && !@wrong, "$what: all " . @cases)
-		  or diag(map { "$_->[0]: $_->[1]\n" } @wrong);
-	}
-	return;
+	is(scalar @said, scalar @_, 'an answer to each');
+	is_deeply([ map { /^ok: / ? 0 : /^FAILED: ./ ? 1 : $_ } @said ], \@status, 'and a status that fits');
+	return @said;
 }
 
-# --- what to put in the place of a value ----------------------------------------
-
-sub flip
+sub check
 {
-	my ($text, $at) = @_;
+	my ($name, $expected, @arguments) = @_;
 
-	substr($text, $at, 1) = substr($text, $at, 1) eq '0' ? '1' : '0';
-	return $text;
+	IPC::Run::run([ 'python3', '-B', $checker, @arguments ], \undef, \my $out, \my $error);
+	is($? >> 8, $expected =~ /ok:/ ? 0 : 1, "$name: status");
+	like($out, $expected, $name);
+	is($error, '', "$name: no traceback");
 }
 
-sub instead_of
+# --- what happens -------------------------------------------------------------
+
+# A session of a database of that encoding, whose statements are in UTF-8.
+sub database
+{
+	my ($encoding) = @_;
+	my $name = lc $encoding;
+	my $admin = ProvconnNode::session($node);
+
+	$admin->must("CREATE DATABASE $name ENCODING $encoding TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'");
+	$admin->close;
+	my $session = ProvconnNode::session($node, dbname => $name, client_encoding => $encoding eq 'SQL_ASCII' ? $encoding : 'UTF8');
+
+	$session->must('CREATE EXTENSION provconn CASCADE');
+	return $session;
+}
+
+# Seals, and returns the digest.
+sub seal
+{
+	my ($session, $rows) = @_;
+	my $digest = $session->value('SELECT provconn_seal_audit()');
+
+	is($json->decode($digest)->{rows}, $rows, "a seal of $rows rows") if $rows;
+	return $digest;
+}
+
+# The proofs of the rows of the newest seal, in their order; of many, some.
+sub proofs
+{
+	my ($session) = @_;
+
+	return map { $_->[0] } @{ $session->must(
+		'SELECT provconn_audit_proof(audit_id) FROM (SELECT a.audit_id, row_number() OVER (ORDER BY a.audit_id) AS n, count(*) OVER () AS rows'
+		  . ' FROM (SELECT * FROM provconn.seal ORDER BY seal_id DESC LIMIT 1) AS s'
+		  . ' JOIN provconn.audit AS a ON a.audit_id BETWEEN s.first_id AND s.last_id AND a.occurred_at <= s.sealed_at) AS a'
+		  . ' WHERE rows < 20 OR n IN (1, 2, rows / 2, rows - 1, rows) OR n % 64 < 3 ORDER BY audit_id')->{rows} };
+}
+
+# All of these hold.
+sub hold
+{
+	my ($name, $digest, @proofs) = @_;
+	my @said = check_all(map { [ $digest, $_ ] } @proofs);
+
+	is_deeply([ grep { !/^ok: row \S+ of \S+, '\w+' '\w+', is in seal \d+ of / } @said ], [], "$name: " . scalar(@proofs) . ' proofs hold');
+}
+
+sub refuse
+{
+	my ($session, $count) = @_;
+
+	$session->must("SELECT provconn_reveal(md5('r' || n)::uuid, gen_random_uuid(), 'gr\xc3\xbcndlich ' || n) FROM generate_series(1, $count) AS n");
+}
+
+# Rows of every kind; returns the user of a connection.
+sub live
+{
+	my ($session) = @_;
+	my @ids = ProvconnWorker::connect_some($session, 3);
+	my $user = ProvconnWorker::user(2);
+	my $raw = $session->value('SHOW server_encoding') eq 'SQL_ASCII' ? "\xfc\xdf" : "\xc3\xbc\xc3\x9f";
+
+	$session->must($_)
+	  for (
+		"SELECT provconn_rename($user, '$ids[1]', 'Gr\xc3\xbc\xc3\x9fe')",
+		"SELECT provconn_mark_revoked('$ids[1]', 'na${raw}ja')",
+		"SELECT provconn_reveal($user, '$ids[0]', 'fremd: \xc2\xbf\xc3\xa9?')",
+		"SELECT provconn_reveal(md5('1')::uuid, '$ids[0]', '\"\\/ \t\n\r\b\x7f')",
+		"SELECT provconn_reveal(NULL, '$ids[0]', '')",
+		"SELECT provconn_initiate($user, $provider, 'M\xc3\xbchle', 'x')",
+		"SELECT provconn_initiate($user, $provider, 'acme', 'M\xc3\xbchle')",
+		"SELECT provconn_disconnect(provconn_disconnect_command(md5('3')::uuid, '$ids[2]'))");
+	return $user;
+}
+
+# PostgreSQL makes question marks of what is not ASCII in the name of an application.
+my $utf8 = ProvconnNode::session($node, application_name => "\xc3\xbcber alle");
+my $user = live($utf8);
+
+$utf8->must($_)
+  for (qq(CREATE ROLE "J\xc3\xbcrgen"), map({ qq(SELECT provconn_grant('"J\xc3\xbcrgen"', '$_')) } qw(application secrets)), qq(SET ROLE "J\xc3\xbcrgen"));
+refuse($utf8, 1);
+$utf8->must($_)
+  for ("SELECT provconn_initiate($user, $provider, 'acme', '\xe2\x82\xac \xf0\x9f\x90\x98')", 'RESET ROLE', 'BEGIN');
+refuse($utf8, 1);
+$utf8->must('ROLLBACK');
+ok(ProvconnWorker::settle($utf8), 'what was rolled back is on record');
+$node->safe_psql('postgres', "SELECT provconn_initiate(gen_random_uuid(), $provider, 'acme', 'tcp')", connstr => 'dbname=postgres host=127.0.0.1 port=' . $node->port);
+
+my @digests = (seal($utf8));
+my @kinds = proofs($utf8);
+my $entries = join("\n", map { $json->encode($json->decode($_)->{entry}) } @kinds);
+
+hold('UTF8', $digests[0], @kinds);
+ok($entries =~ $_, "among them: $_")
+  for (
+	qr/"caller_role":"J\S+rgen".*"session_role":"(?!J)/, qr/"attempt_id":"/, qr/"attempt_id":null/, qr/"client_address":"127\.0\.0\.1"/, qr/"client_address":null/,
+	qr/"seq":2/, qr/"seq":null/, qr/"user_id":null/, qr/"owner_id":"/, qr/"reason":""/, qr/"outcome":"rolled_back"/, qr/"outcome":"refused"/, qr/"provider_slug":"M\S+hle"/);
+
+# --- sizes --------------------------------------------------------------------
+
+my %of_size;
+
+for my $size (1, 2, 3, 5, 64, 300)
+{
+	refuse($utf8, $size);
+	push @digests, seal($utf8, $size);
+	$of_size{$size} = [ proofs($utf8) ];
+	hold("$size rows", $digests[-1], @{ $of_size{$size} });
+}
+is(scalar @{ $of_size{5} }, 5, 'all five of five');
+$utf8->must("SELECT provconn_initiate(gen_random_uuid(), $provider, 'acme', 'n' || n) FROM generate_series(1, 333) AS n");
+push @digests, seal($utf8, 333);
+my @many = proofs($utf8);
+hold('with heads', $digests[-1], @many);
+is($json->decode($many[0])->{tree_size}, 666, 'a head for each chain');
+is_deeply([ map { $json->decode($_)->{leaf_index} } @many[ 0, -1 ] ], [ 0, 332 ], 'first and last leaf');
+{
+	my $session = ProvconnNode::session($node, timezone => 'Asia/Kathmandu', datestyle => 'German', bytea_output => 'escape', extra_float_digits => '-15');
+
+	is_deeply([ proofs($session) ], \@many, 'settings of the session are in no proof');
+	is(seal($session), $digests[-1], 'nor in a digest');
+}
+
+# --- other encodings ----------------------------------------------------------
+
+my $stranger;
+
+for my $encoding ('LATIN1', 'SQL_ASCII')
+{
+	my $session = database($encoding);
+
+	live($session);
+	my $digest = seal($session, 11);
+	my @proofs = proofs($session);
+
+	$stranger = $proofs[0];
+	hold($encoding, $digest, @proofs);
+	is(scalar(grep { $encoding eq 'LATIN1' ? /na\xc3\xbc\xc3\x9fja/ : /na\xfc\xdfja/ } @proofs), 1, "$encoding: the text is there");
+}
+
+# --- erased -------------------------------------------------------------------
+
+my ($number) = grep { $json->decode($kinds[$_])->{entry}{action} eq 'mark_revoked' } 0 .. $#kinds;
+my $whole = $kinds[$number];
+my $id = $json->decode($whole)->{entry}{audit_id};
+
+is($utf8->value("SELECT provconn_erase_user($user)"), '3', 'the user is erased');
+my $erased = $utf8->value("SELECT provconn_audit_proof('$id')");
+is($json->decode($erased)->{entry}{personal}, undef, 'personal values are in the proof no more');
+check('erased', qr/\Aok: row $id of [-0-9]+T[:.0-9]+Z, 'mark_revoked' 'succeeded', is in seal 1 of \S+Z, as the digest of seal 1 confirms; its personal values are not in the proof\n\z/, file($digests[0]), file($erased));
+check('the proof of before', qr/\Aok: .* are in the proof\n\z/, file($digests[0]), file($whole));
+
+# --- digests of later seals ---------------------------------------------------
+
+my @seals = map { $_->[0] } @{ $utf8->must('SELECT provconn.seal_json(s) FROM provconn.seal AS s ORDER BY seal_id')->{rows} };
+my $three = $of_size{3}[1];    # in seal 4
+my ($second, $fourth, $seventh) = map { file($digests[ $_ - 1 ]) } (2, 4, 7);
+
+check('a later digest', qr/\Aok: .* is in seal 4 of .* digest of seal 7 confirms/, $seventh, file($three), map { file($_) } @seals[ 4 .. 6 ]);
+check('all seals in one file', qr/\Aok: .* digest of seal 7 confirms/, $seventh, file($three), file(join("\n", reverse @seals)));
+check('a seal before is not needed', qr/\Aok: .* digest of seal 4 confirms/, $fourth, file($three));
+check('no seals', qr/\AFAILED: seal 5 is needed, too\n\z/, $seventh, file($three));
+check('a seal is missing', qr/\AFAILED: seal 6 is needed, too\n\z/, $seventh, file($three), map { file($_) } @seals[ 4, 6 ]);
+check('an earlier digest', qr/\AFAILED: the digest is of a seal before that of the proof\n\z/, $second, file($three), map { file($_) } @seals);
+check('the audit of another database', qr/\AFAILED: the digest has another \w+\n\z/, file($digests[0]), file($stranger));
+check('seals of another database', qr/\AFAILED: seal 2 does not follow the one before it\n\z/, $second, file($stranger), file($seals[1]));
+check('another seal', qr/\AFAILED: /, $second, file($of_size{2}[0] =~ s/"seal": \{.*?\}/"seal": $seals[1]/r));
+
+# --- what is changed ----------------------------------------------------------
+
+sub is_number
+{
+	my $flags = B::svref_2object(\$_[0])->FLAGS;
+
+	return $flags & (B::SVp_IOK | B::SVp_NOK) && !($flags & B::SVp_POK);
+}
+
+# Other values in the place of one.
+sub others
 {
 	my ($value) = @_;
-	my $text = ref $value ? '' : $value;
 
-	return ('x', 1, '', '0' x 32, '3' x 64, '00000000-0000-4000-8000-000000000009', [], {}) if !defined $value;
-	return (undef, 'x', 1, []) if ref $value;
-	return ($value + 1, $value - 1, $value + 2**32, -$value - 1, "$text", undef, 'x', [$value], 1e300) if $json->encode($value) !~ /^"/;
-	return (undef, '', 1, [$value], "${value}0", "$value\0", "$value ", $value eq '' ? () : substr($value, 1),
-		map { flip($value, $_) } uniq(grep { $_ >= 0 && $_ < length $value } 0, 7, 14, length($value) / 2 + 2, length($value) - 2, length($value) - 1));
+	return map { [ $_->[0], $json->decode($_->[1]) ] } (
+		!defined $value ? ([ '"x"', '"x"' ], [ 'zero', 0 ], [ '"0"', '"0"' ], [ 'a UUID', '"00000000-0000-0000-0000-000000000001"' ])
+		: is_number($value) ? ([ '+1', $value + 1 ], [ '-1', $value - 1 ], [ 'negative', -1 - $value ], [ '2^32', $value + 2**32 ],
+			[ 'as a string', "\"$value\"" ], [ '.0', "$value.0e0" ], [ 'null', 'null' ], [ 'true', 'true' ])
+		: map({ [ $_, $_ eq 'null' ? $_ : $json->encode($_) ] }
+			'null', '', "$value\n", " $value", $value =~ s/([0-9a-f])(?=[^0-9a-f]*\z)/$1 eq '0' ? '1' : '0'/er, $value =~ s/([0-9a-f])/$1 eq '1' ? '2' : '1'/er,
+			$value =~ /[a-z]/ ? uc $value : "0$value"));
 }
 
-# All that is one step from a value: [name, value], ...
-sub mutants
+# All that can be changed in one place of a document: [what, the document].
+sub changes
 {
-	my ($value, $name) = @_;
-	my @found = map { [ "$name is " . $json->encode($_), $_ ] } instead_of($value);
+	my ($text) = @_;
+	my @changes;
+	my $walk;
 
-	if (ref $value eq 'HASH')
-	{
-		for my $key (sort keys %$value)
+	# $reach returns the same value in a fresh copy, whose root is $copy.
+	my $copy;
+	my $change = sub {
+		my ($what, $reach, $do) = @_;
+
+		$copy = $json->decode($text);
+		$do->($reach->());
+		push @changes, [ $what, $json->encode($copy) ];
+	};
+	$walk = sub {
+		my ($value, $name, $reach) = @_;
+		my @inside = ref $value eq 'HASH' ? sort keys %$value : 0 .. $#$value;
+
+		for my $key (@inside)
 		{
-			my %without = %$value;
+			my $there = ref $value eq 'HASH' ? $value->{$key} : $value->[$key];
 
-			delete $without{$key};
-			push @found, [ "$name without $key", \%without ], map { [ $_->[0], { %$value, $key => $_->[1] } ] } mutants($value->{$key}, "$name.$key");
+			if (ref $there)
+			{
+				$walk->($there, "$name.$key", sub { my $in = $reach->(); ref $in eq 'HASH' ? $in->{$key} : $in->[$key] });
+			}
+			else
+			{
+				for my $other (others($there))
+				{
+					$change->("$name.$key: $other->[0]", $reach, sub { (ref $_[0] eq 'HASH' ? $_[0]{$key} : $_[0][$key]) = $other->[1] });
+				}
+			}
+			$change->("$name without $key", $reach, sub { ref $_[0] eq 'HASH' ? delete $_[0]{$key} : splice(@{ $_[0] }, $key, 1) });
+			$change->("$name: $key twice", $reach, sub { splice(@{ $_[0] }, $key, 0, $_[0][$key]) }) if ref $value eq 'ARRAY';
+			$change->("$name: $key and the next", $reach, sub { @{ $_[0] }[ $key, $key + 1 ] = @{ $_[0] }[ $key + 1, $key ] }) if ref $value eq 'ARRAY' && $key < $#$value;
+		}
+		$change->("$name with another one", $reach, sub { ref $_[0] eq 'HASH' ? $_[0]{other} = undef : push @{ $_[0] }, '0' x 64 });
+	};
+	my $is_changed = $json->encode($json->decode($text));
+	$walk->($json->decode($text), '', sub { $copy });
+	return grep { $_->[1] ne $is_changed } @changes;
+}
+
+# None of the changes passes, but for those whose name is excepted.
+sub none_holds
+{
+	my ($name, $least, $except, @cases) = @_;
+	my @said = check_all(map { [ @$_[ 1 .. $#$_ ] ] } @cases);
+
+	is_deeply([ map { "$cases[$_][0]: $said[$_]" } grep { $said[$_] !~ /^FAILED: / && $cases[$_][0] !~ $except } 0 .. $#cases ], [], "$name: none of " . scalar(@cases) . ' holds');
+	cmp_ok(scalar @cases, '>=', $least, "$name: those are many");
+}
+
+my $never = qr/(?!)/;
+
+is_deeply([ map { /^ok/ } check_all(map { [ map { $json->encode($json->decode($_)) } @$_ ] } [ $digests[3], $three ], [ $digests[0], $whole ], [ $digests[0], $erased ]) ],
+	[ 1, 1, 1 ], 'the same in other words holds');
+none_holds('a proof', 300, $never, map { [ $_->[0], $digests[3], $_->[1] ] } changes($three));
+none_holds('a row of a chain', 300, $never, map { [ $_->[0], $digests[0], $_->[1] ] } changes($whole));
+none_holds('an erased one', 250, $never, map { [ $_->[0], $digests[0], $_->[1] ] } changes($erased));
+none_holds('a digest', 40, $never, map { [ $_->[0], $_->[1], $three ] } changes($digests[3]));
+# Those of the seals in between, whose keyed authentication only the server can check.
+none_holds('seals in between', 150, qr/^\.mac: /,
+	map { my $n = $_; map { [ $_->[0], $digests[6], $three, map({ $seals[$_] } grep { $_ != $n } 4 .. 6), $_->[1] ] } changes($seals[$n]) } 4, 5);
+
+# What can be put together of true proofs.
+{
+	my @one = map { $json->decode($_) } @{ $of_size{5} };
+	my @cases;
+
+	for my $other (@kinds[ 0, 1 ], @{ $of_size{5} }[ 0 .. 3 ], $of_size{3}[0], $of_size{64}[4])
+	{
+		for my $member (qw(entry seal leaf_index audit_path tree_size))
+		{
+			my $mixed = $json->encode({ %{ $one[4] }, $member => $json->decode($other)->{$member} });
+
+			push @cases, [ "$member of another one", $digests[4], $mixed ] if $mixed ne $json->encode($one[4]);
 		}
 	}
-	elsif (ref $value eq 'ARRAY')
+	# Places outside of the tree from which the path would lead to the root as well.
+	push @cases, map { [ "leaf_index $_", $digests[4], $json->encode({ %{ $one[4] }, leaf_index => $_ }) ] } (5 .. 40, -4, -12, 2**40 + 12);
+	for my $member (qw(personal personal_hash previous_hash entry_hash))
 	{
-		push @found, [ "$name with more", [ @$value, '3' x 64 ] ], [ "$name with more before", [ '3' x 64, @$value ] ];
-		push @found, [ "$name backwards", [ reverse @$value ] ] if @$value > 1;
-		for my $i (0 .. $#$value)
-		{
-			push @found, [ "$name without $i", [ @$value[ grep { $_ != $i } 0 .. $#$value ] ] ],
-			  map { [ $_->[0], [ @$value[ 0 .. $i - 1 ], $_->[1], @$value[ $i + 1 .. $#$value ] ] ] } mutants($value->[$i], "$name.$i");
-		}
+		push @cases, [ "$member of another row", $digests[4], $json->encode({ %{ $one[4] }, entry => { %{ $one[4]{entry} }, $member => $one[2]{entry}{$member} } }) ]
+		  if $member ne 'previous_hash';
 	}
-	return @found;
+	# A head, or an inner node, is no row.
+	push @cases, [ 'an inner node', $digests[4], $json->encode({ %{ $one[0] }, entry => { %{ $one[0]{entry} }, entry_hash => $one[4]{audit_path}[0] }, audit_path => [] }) ];
+	none_holds('parts of others', 60, $never, @cases);
 }
 
-# --- what is in the audit ---------------------------------------------------------
+# --- what is no proof ---------------------------------------------------------
 
-my $node = ProvconnWorker::make('main', conf => "provconn.seal_interval = 0\nlisten_addresses = '127.0.0.1'");
-my %sealed;    # by encoding: digests, seals and proofs, in the order of the audit
+my $deep = '[' x 100000;
+my @broken = ('', ' ', 'null', 'true', '7', '"x"', '[]', '{}', '{', "$three$three", "$three x", '\x00', "\x00", "\xff\xfe", $deep, '{"a":' x 100000,
+	"[$three]", $three =~ s/"tree_size": \d+/"tree_size": NaN/r, $three =~ s/"tree_size": \d+/'"tree_size": 1' . '0' x 5000/er,
+	$three =~ s/"tree_size": \d+/"tree_size": 1e400/r, $three =~ s/"leaf_index": \d+/"leaf_index": true/r, $three =~ s/"leaf_index": \d+/"leaf_index": []/r,
+	$three =~ s/"seq": null/"seq": 9223372036854775808/r, $three =~ s/"reason": "/"reason": "\\ud800/r, $three =~ s/"reason": "/"reason": "\xff/r,
+	$three =~ s/"occurred_at": "\d{4}-\d\d-\d\d/"occurred_at": "2026-02-30/r, $three =~ s/"audit_path": \[/"audit_path": [null, /r,
+	$three =~ s/"audit_path": \[.*?\]/"audit_path": "x"/r, $three =~ s/"entry": \{/"entry": [{/r, $three =~ s/"personal": \{.*?\}/"personal": "x"/r,
+	$three =~ s/"seal": \{.*?\}/"seal": null/r);
 
-# What is told to the audit: beyond ASCII, and what JSON has to escape.
-my %special = (UTF8 => "Z\xc3\xbcrich \xe2\x82\xac \xf0\x9f\x94\x91 \xe2\x80\xa8", LATIN1 => "Z\xc3\xbcrich \xc3\xbf\xc2\xa0\xc2\xa3");
-my %database = (UTF8 => 'postgres', LATIN1 => 'latin');
-
-$node->safe_psql('postgres', $_)
-  for (qq(CREATE ROLE "pr\xc3\xbcferin" SUPERUSER LOGIN), "CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'");
-$node->safe_psql('latin', 'CREATE EXTENSION provconn CASCADE');
-$node->append_conf('postgresql.conf', "provconn.databases = 'postgres, latin'");
-$node->restart;
-
-for my $encoding (qw(UTF8 LATIN1))
+none_holds('no proofs', 20, $never, map { [ substr($_, 0, 40), $digests[3], $_ ] } grep { $_ ne $three } @broken);
+none_holds('no digests', 10, $never, map { [ substr($_, 0, 40), $_, $three ] } @broken);
+none_holds('no seals', 10, $never, map { [ substr($_, 0, 40), $digests[4], $three, $_ ] } @broken);
+check('no file', qr/\AFAILED: .*No such file/, $fourth, "$dir/\xc3\xbc\xff");
+check('no arguments', qr/\AFAILED: usage: /);
+check('one argument', qr/\AFAILED: usage: /, $fourth);
+check('the wrong way round', qr/\AFAILED: /, file($three), $fourth);
 {
-	my $text = qq(\$\$$special{$encoding} "quoted" \\u00e9 \\ / \n\t\x01\x7f\$\$);
-	my $session = ProvconnNode::session($node, dbname => $database{$encoding}, client_encoding => 'UTF8', user => "pr\xc3\xbcferin", application_name => $special{$encoding});
-	my $digests = [];
-	my $leaver = ProvconnWorker::user(1);
+	local $ENV{PYTHONIOENCODING} = 'ascii';
 
-	# Statements that leave so many rows, in a seal of their own.
-	my $seal = sub {
-		my ($count, @statements) = @_;
-
-		$session->must($_) for @statements;
-		push @$digests, $session->value('SELECT provconn_seal_audit()');
-		is($json->decode($digests->[-1])->{rows}, $count, "$encoding: a seal of $count");
-	};
-	my $connect = sub { return "provconn_connect(provconn_connect_command($_[0], " . PROVIDER . ", 'acme', provconn_credentials('s', 'custom'), 'alias \xc3\xa9'))" };
-	my $proofs = sub { return map { $json->decode($_->[0]) } @{ $session->must("SELECT provconn_audit_proof(audit_id) FROM ($_[0]) AS a")->{rows} } };
-
-	$session->must("SELECT provconn_register_provider('acme', 'Acme', 'custom', NULL, " . PROVIDER . ')');
-	$seal->(1, 'SELECT ' . $connect->($leaver));
-	my $id = q(') . $session->value('SELECT connection_id FROM provconn_connections') . q(');
-	$seal->(2, 'SELECT provconn_reveal(' . STRANGER . ", $id, $text)", "SELECT provconn_reveal($leaver, $id, $text)");
-	$seal->(3, map { "SELECT provconn_$_" } "rename($leaver, $id, $text)", "mark_revoked($id, $text)", "reveal($leaver, $id)");
-	$seal->(5, "SELECT provconn_mark_failed(gen_random_uuid(), $text || n) FROM generate_series(1, 5) AS n");
-	$seal->(64, 'SELECT ' . $connect->('gen_random_uuid()') . ' FROM generate_series(1, 64)');
-
-	$node->safe_psql($database{$encoding}, "SELECT provconn_mark_failed(NULL, 'by TCP')", connstr => $node->connstr($database{$encoding}) . ' host=127.0.0.1');
-	$session->must($_) for ('BEGIN', 'SELECT ' . $connect->(STRANGER), "SELECT provconn_mark_revoked($id, $text)", 'ROLLBACK');
-	ok(ProvconnWorker::settle($session), "$encoding: what was rolled back is on record");
-	$seal->(4);
-
-	my @kept = $proofs->("SELECT audit_id FROM provconn_audit_log WHERE user_id = $leaver");
-	$seal->(
-		334,
-		'SELECT ' . $connect->(q(md5((n / 3 + 1000)::text)::uuid)) . ", provconn_mark_expired(gen_random_uuid(), repeat($text, n)) FROM generate_series(1, 166) AS n",
-		"SELECT provconn_erase_user($leaver)");
-	my @proofs = $proofs->('SELECT audit_id FROM (SELECT audit_id, last_id, row_number() OVER (PARTITION BY seal_id ORDER BY audit_id) AS n
-		FROM provconn.seal JOIN provconn.audit ON audit_id BETWEEN first_id AND last_id) AS b
-		WHERE n % 23 IN (1, 2) OR n < 6 OR audit_id = last_id ORDER BY audit_id');
-
-	$sealed{$encoding} = {
-		digests => $digests, proofs => \@proofs, kept => \@kept,
-		seals => [ map { $_->[0] } @{ $session->must('SELECT provconn.seal_json(s) FROM provconn.seal AS s ORDER BY seal_id')->{rows} } ]
-	};
-
-	# That all there is to prove is among them.
-	my %found = map { ("$_->{seal}{seal_id}.$_->{leaf_index}" => 1) } @proofs;
-	my @entries = map { $_->{entry} } @proofs;
-	is(scalar(grep { $found{"$_->{seal_id}.0"} && $found{ "$_->{seal_id}." . ($_->{row_count} - 1) } } map { $json->decode($_) } @{ $sealed{$encoding}{seals} }),
-		7, "$encoding: the first and the last row of each seal");
-	is(join(' ', sort { $a cmp $b } uniq(map { $_->{outcome} } @entries)), 'refused rolled_back succeeded', "$encoding: of all outcomes");
-	for (
-		[ 'is erased', sub { !$_->{personal} } ],
-		[ 'follows another one', sub { $_->{previous_hash} } ],
-		[ 'is an attempt', sub { $_->{attempt_id} } ],
-		[ 'came by TCP', sub { $_->{personal} && ($_->{personal}{client_address} // '') eq '127.0.0.1' } ],
-		[ 'has a reason beyond ASCII', sub { $_->{personal} && ($_->{personal}{reason} // '') =~ /\xfc.*"quoted"/ } ],
-		[ 'is of a role beyond ASCII', sub { $_->{caller_role} =~ /[^\0-\x7f]/ } ])
-	{
-		my ($what, $is) = @$_;
-
-		ok(scalar(grep { $is->() } @entries), "$encoding: one $what");
-	}
-	cmp_ok(scalar @kept, '>', 2, "$encoding: proofs from before the user was erased");
+	check('words that cannot be printed', qr/\AFAILED: [ -~]+\n\z/, $fourth, file($three =~ s/"audit_id": "/"audit_id": "\xc3\xbc\\u0007/r));
 }
-
-# --- what holds -------------------------------------------------------------------
-
-for my $encoding (qw(UTF8 LATIN1))
-{
-	my ($digests, $seals, $proofs, $kept) = @{ $sealed{$encoding} }{qw(digests seals proofs kept)};
-	my $other = $sealed{ $encoding eq 'UTF8' ? 'LATIN1' : 'UTF8' };
-	my $number = sub { return $_[0]{seal}{seal_id} };
-	my $digest = sub { return $digests->[ $number->($_[0]) - 1 ] };
-	my $between = sub { return join('', map { "$_\n" } @{$seals}[ $number->($_[0]) .. $#$seals ]) };
-	my $named = sub { return "row $_[0]{entry}{audit_id}" };
-
-	all_like("$encoding, each proof with the digest of its seal", qr/^ok: row \S+ is leaf \d+ of \d+ in seal \d,/, map { [ $named->($_), $digest->($_), $_ ] } @$proofs, @$kept);
-	all_like("$encoding, each proof with the last digest", qr/^ok: .* by the digest of seal 7: /, map { [ $named->($_), $digests->[-1], $_, $between->($_) ] } @$proofs);
-	all_like("$encoding, all seals in any order", qr/^ok: /, map { [ $named->($_), $digests->[-1], $_, join("\n", reverse @$seals), $seals->[0] ] } @$proofs);
-	all_like("$encoding, what was erased since", qr/^ok: .* personal values proved too$/, map { [ $named->($_), $digest->($_), $_ ] } @$kept);
-	all_like("$encoding, personal values kept back", qr/^ok: .* personal values not told$/,
-		map { [ $named->($_), $digest->($_), { %$_, entry => { %{ $_->{entry} }, personal => undef } } ] } @$proofs);
-
-	# --- and what does not ---
-
-	all_like("$encoding, a digest of another seal", qr/^FAILED: (the digest is of an earlier seal|seal \d is needed)/,
-		map { my $proof = $_; map { [ $named->($proof) . ', ' . $_, $_, $proof ] } grep { $_ ne $digest->($proof) } @$digests } @{$proofs}[ 0 .. 20 ]);
-	all_like("$encoding, a digest of another database", qr/^FAILED: seal \d has not the hash that is in the digest$/, map { [ $named->($_), $other->{digests}[ $number->($_) - 1 ], $_ ] } @$proofs);
-	all_like("$encoding, another database's seals", qr/^FAILED: seal 7 has not the hash that is in the digest$/, map { [ $named->($_), $digests->[-1], $_, join("\n", @{ $other->{seals} }) ] } @{$proofs}[ 0 .. 9 ]);
-	for my $what (qw(entry seal leaf_index audit_path tree_size))
-	{
-		all_like("$encoding, the next proof's $what", qr/^FAILED: /, map { [ $named->($_->[0]), $digest->($_->[0]), { %{ $_->[0] }, $what => $_->[1]{$what} } ] }
-			grep { $json->encode($_->[0]{$what}) ne $json->encode($_->[1]{$what}) } map { [ @{$proofs}[ $_, $_ + 1 ] ] } 0 .. $#$proofs - 1);
-	}
-
-	# One step from proofs of those who were erased, in chains, rolled back, and others.
-	my @chosen = ($kept->[-1], map { my $seal_id = $_; (grep { $number->($_) == $seal_id } @$proofs)[-1] } $encoding eq 'UTF8' ? (1, 3, 6, 7) : 5);
-	all_like("$encoding, a proof that was changed", qr/^FAILED: /,
-		map { my $proof = $_; map { [ $_->[0], $digest->($proof), $_->[1] ] } grep { $_->[0] ne 'proof.entry.personal is null' } mutants($proof, 'proof') } @chosen);
-	all_like("$encoding, a digest that was changed", qr/^FAILED: /,
-		map { my $proof = $_; map { [ $_->[0], $_->[1], $proof ] } mutants($json->decode($digest->($proof)), 'digest') } @chosen[ 0, -1 ]);
-	# The mac is in no hash: it shows in the digest's own seal alone.
-	my ($third) = grep { $number->($_) == 4 } @$proofs;
-	for my $seal_id (5 .. 7)
-	{
-		all_like("$encoding, a seal between that was changed", qr/^FAILED: /,
-			map { [ $_->[0], $digests->[-1], $third, map({ "$_\n" } grep { $json->decode($_)->{seal_id} != $seal_id } @$seals), $_->[1] ] }
-			grep { $seal_id == 7 || $_->[0] !~ /\.mac |without mac$/ } mutants($json->decode($seals->[ $seal_id - 1 ]), 'seal'));
-		all_like("$encoding, a seal between that is not there", qr/^FAILED: seal $seal_id is needed/,
-			[ "without $seal_id", $digests->[-1], $third, join("\n", grep { $json->decode($_)->{seal_id} != $seal_id } @$seals) ]);
-	}
-}
-
-# --- what is no proof -----------------------------------------------------------------
-
-my $proof = $sealed{UTF8}{proofs}[0];
-my ($digest, $text) = ($sealed{UTF8}{digests}[0], $json->encode($proof));
-my @garbage = ('', ' ', 'null', 'true', '1', '"x"', '[]', '{}', '[{}]', '{"format": 1}', '[' x 200000, '{"a":' x 200000, "\xff\xfe", "\0", "\x{1f}" x 9, 'NaN', '1' x 5000, substr($text, 0, -1), "$text$text", "$text,", $digest, $sealed{UTF8}{seals}[0]);
-
-for ([ '"action":"connect"', '"action":"\ud800"' ], [ '"leaf_index":0', '"leaf_index":NaN' ], [ '"leaf_index":0', '"leaf_index":-1e999' ],
-	[ '"leaf_index":0', '"leaf_index":' . '1' x 5000 ], [ '"version":1', '"version":4294967297' ], [ '"tree_size":2', '"tree_size":1e300' ],
-	[ '"occurred_at":"2', '"occurred_at":"0' ], [ "pr\xc3\xbcferin", "pr\xfcferin" ], [ '"seal_id":1', '"seal_id":[[]]' ])
-{
-	my ($old, $new) = @$_;
-
-	push @garbage, $text =~ s/\Q$old\E/$new/r;
-	isnt($garbage[-1], $text, "there is $old");
-}
-all_like('garbage for a proof', qr/^FAILED: /, map { [ substr($_, 0, 80), $digest, $_ ] } @garbage);
-all_like('garbage for a digest', qr/^FAILED: /, map { [ substr($_, 0, 80), $_, $proof ] } $text, grep { $_ ne $digest } @garbage);
-all_like('garbage for seals', qr/^FAILED: /, map { [ substr($_, 0, 80), $sealed{UTF8}{digests}[-1], $proof, $_ ] } @garbage);
-check_all();
-
-# --- the command ----------------------------------------------------------------------
-
-sub run_checker
-{
-	my ($out, $err) = ('', '');
-
-	IPC::Run::run([ 'python3', "$FindBin::RealBin/../audit_proof.py", @_ ], '<', \undef, '>', \$out, '2>', \$err);
-	return ($? >> 8) . " $out$err";
-}
-
-my @names = map { "$dir/$_" } 0 .. 3;
-append_to_file(shift @$_, @$_) for ([ $names[0], $digest ], [ $names[1], $text ], [ $names[2], $json->encode({ %$proof, leaf_index => 1 }) ], [ $names[3], "pr\xc3\xbcferin" ]);
-like(run_checker(@names[ 0, 1 ]), qr/^0 ok: row $proof->{entry}{audit_id} is leaf 0 of 2 in seal 1, by the digest of seal 1: connect, succeeded, $proof->{entry}{occurred_at}, personal values not told\n$/, 'a proof');
-is(run_checker(@names[ 0, 2 ]), "1 FAILED: leaf_index is not that of a row\n", 'no proof');
-like(run_checker(@names[ 0, 3 ]), qr/^1 FAILED: .+\n$/, 'no JSON');
-like(run_checker($names[0], $dir), qr/^1 FAILED: .+\n$/, 'no file');
-like(run_checker($names[0]), qr/^1 FAILED: .*DIGEST\.json PROOF\.json/s, 'no arguments');
 
 done_testing();

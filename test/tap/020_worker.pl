@@ -277,6 +277,15 @@ $node->restart;
 $admin = ProvconnNode::session($node);
 ok(ProvconnWorker::settle($admin), 'a worker comes after a restart');
 is(crash_record(), $record, 'nothing is told twice');
+# A clean stop ends transactions, too; what is not on record by then is taken along.
+my $stopped = begin('stop', rename_to(28, 'under way'));
+my $kept = begin('stop', rename_to(29, 'prepared'), q(PREPARE TRANSACTION 'stop'));
+$node->restart;
+$admin = ProvconnNode::session($node);
+$admin->must(q(ROLLBACK PREPARED 'stop'));
+ok(ProvconnWorker::settle($admin), 'a worker comes after a clean stop');
+is(recorded('stop'), 'rename rolled_back, rename rolled_back', 'what the stop rolled back is on record, and what was prepared before');
+ok(!-e $node->data_dir . '/pg_stat/provconn_attempts', 'and in no file any more');
 $admin = ProvconnWorker::crash($node, begin('crash', reveal(27, 'z')));
 ok(ProvconnWorker::settle($admin), 'a worker comes after another crash');
 is(crash_record(), "$record, z rolled_back", 'nothing is told twice');
