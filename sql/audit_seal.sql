@@ -250,7 +250,17 @@ SELECT problem, row_of, seal, detail FROM pg_temp.tamper('DELETE FROM provconn.s
 SELECT * FROM pg_temp.tamper('SELECT', :'digest');
 SELECT member, f.problem, f.seal, f.detail FROM unnest('{seal_id,root,seal_hash,mac}'::text[]) WITH ORDINALITY AS m (member, n), pg_temp.tamper('SELECT', :'digest'::jsonb || jsonb_build_object(member, '2')) AS f ORDER BY n;
 SELECT member, f.problem, f.seal, f.detail FROM unnest('{seal_id,root,seal_hash,mac}'::text[]) WITH ORDINALITY AS m (member, n), pg_temp.tamper('SELECT', :'digest'::jsonb - member) AS f ORDER BY n;
-SELECT pg_temp.said('SELECT * FROM provconn_verify_audit(''{"seal_id": "many"}'')') AS no_digest;
+SELECT problem, seal_id, detail FROM provconn_verify_audit('{"seal_id": "many"}');
+SELECT problem, seal_id, detail FROM provconn_verify_audit('[]');
+-- a row that no shard's index leads to, one of a transaction that was never begun
+SELECT problem, row_of, seq, seal, detail FROM pg_temp.tamper($$
+	DO 'BEGIN ALTER TABLE provconn.audit DROP CONSTRAINT audit_shard_check;
+		UPDATE provconn.audit SET shard_key = (shard_key + 1) % 4096 WHERE audit_id = row_named(''alice 2''); END'
+$$);
+SELECT problem, row_of, seq, seal, detail FROM pg_temp.tamper($$
+	DO 'BEGIN INSERT INTO provconn.audit SELECT (r).* FROM (SELECT jsonb_populate_record(a, jsonb_build_object(''audit_id'', left(audit_id::text, 19) || ''8000-000000000001'', ''transaction_id'', ''4611686018427387904'')) AS r FROM provconn.audit AS a WHERE audit_id = row_named(''bob refresh not_active'')) AS f;
+		UPDATE provconn.audit AS a SET entry_hash = rehashed(a) WHERE transaction_id = ''4611686018427387904''; END'
+$$);
 -- a key that does not open, or is gone: all the rest is checked
 SELECT problem, row_of, seal, detail FROM pg_temp.tamper($$UPDATE provconn.seal_key SET wrapped = set_byte(wrapped, 60, get_byte(wrapped, 60) # 255); UPDATE provconn.audit SET action = 'connect' WHERE audit_id = row_named('alice 2')$$);
 SELECT problem, row_of, seal, detail FROM pg_temp.tamper($$DELETE FROM provconn.seal_key; UPDATE provconn.seal SET mac = '' WHERE seal_id = 2$$);
@@ -359,6 +369,10 @@ SELECT d ->> 'seal_id' AS seal_id, d ->> 'rows' AS rows FROM provconn_seal_audit
 SELECT * FROM findings WHERE severity = 'problem';
 SELECT pg_temp.said(s) FROM unnest(ARRAY['DELETE FROM provconn.archive', 'UPDATE provconn.archive SET row_count = 0', 'TRUNCATE provconn.archive', 'INSERT INTO provconn.archive SELECT * FROM provconn.archive']) AS s;
 SELECT problem, row_of, seq, seal, detail FROM pg_temp.tamper('DELETE FROM provconn.archive');
+-- a record that is stretched over a row which is deleted
+SELECT problem, row_of, seq, seal, detail FROM pg_temp.tamper($$
+	DO 'BEGIN UPDATE provconn.archive SET to_id = ''ffffffff-ffff-7fff-bfff-ffffffffffff''; DELETE FROM provconn.audit WHERE audit_id = row_named(''bob refresh not_active''); END'
+$$);
 SELECT problem, row_of, seq, seal, detail FROM pg_temp.tamper(format('DELETE FROM provconn.audit WHERE connection_id = %L AND seq = 3', pg_temp.old_id(91)));
 SELECT problem, row_of, seal, detail FROM pg_temp.tamper($$UPDATE provconn.seal SET leaves = '' WHERE seal_id = 1$$);
 -- taken back, it verifies, or is found out

@@ -6,7 +6,7 @@
  * for it with _seal.  A seal's hash is over the root, not over the leaves: the
  * chain of seals verifies without them.  That a month was detached is on record
  * in provconn.archive, so that verification knows what is put away from what is
- * gone.
+ * gone; and the audit has a row of it with a hash of all of provconn.archive.
  */
 #include "postgres.h"
 
@@ -18,6 +18,7 @@
 #include "utils/uuid.h"
 
 #include "archive.h"
+#include "call.h"
 #include "compat.h"
 #include "entry.h"
 #include "fault.h"
@@ -52,14 +53,17 @@ static ProvconnStatement record = {
 	.types = {NAMEOID}
 };
 
+static ProvconnStatement all_archives = {.sql = "SELECT provconn.archive_hash()"};
+
 static bool moving = false;
 
+static void put_on_record(ProvconnCall *call, const char *name);
 static void require_sealed(const char *name, const ProvconnUuid *from, const ProvconnUuid *to);
 static void run(const char *sql);
 static char *id_text(const ProvconnUuid *id);
 
 Oid
-provconn_archive_detach(TimestampTz month)
+provconn_archive_detach(Oid caller, TimestampTz month)
 {
 	ProvconnUuid from;
 	ProvconnUuid to;
@@ -69,7 +73,9 @@ provconn_archive_detach(TimestampTz month)
 	char	   *first = id_text(&from);
 	char	   *next = id_text(&to);
 	char	   *role = GetUserNameFromId(GetSessionUserId(), true);
+	ProvconnCall call;
 
+	provconn_call_begin(&call, "archive_audit", caller);
 	if (!OidIsValid(table))
 		provconn_fault_raise(PROVCONN_FAULT_NO_MONTH, "the audit has no partition for exactly that month");
 	name = get_rel_name(table);
@@ -78,11 +84,14 @@ provconn_archive_detach(TimestampTz month)
 	if (!provconn_partition_is_past(month, GetCurrentTimestamp()))
 		provconn_fault_raise(PROVCONN_FAULT_NO_MONTH, "that month is not over");
 
+	/* Whoever still writes there is waited for, and nobody begins to. */
+	run(psprintf("LOCK TABLE provconn.%s IN SHARE MODE", quote_identifier(name)));
 	(void) provconn_seal_make(false);
 	require_sealed(name, &from, &to);
 	seals = psprintf("%s_seal", name);
 	run(psprintf("CREATE TABLE provconn.%s (LIKE provconn.seal INCLUDING STORAGE, PRIMARY KEY (seal_id))",
 				 quote_identifier(seals)));
+	provconn_partition_withdraw_defaults(seals);
 	run(psprintf("INSERT INTO provconn.%s SELECT s.* FROM provconn.seal AS s"
 				 " WHERE s.last_id OPERATOR(pg_catalog.>=) '%s' AND s.first_id OPERATOR(pg_catalog.<) '%s'",
 				 quote_identifier(seals), first, next));
@@ -96,18 +105,21 @@ provconn_archive_detach(TimestampTz month)
 				 " WHERE first_id OPERATOR(pg_catalog.>=) '%s' AND last_id OPERATOR(pg_catalog.<) '%s'"
 				 " AND row_count OPERATOR(pg_catalog.>) 0", first, next));
 	run(psprintf("ALTER TABLE provconn.audit DETACH PARTITION provconn.%s", quote_identifier(name)));
+	put_on_record(&call, name);
 	return table;
 }
 
 void
-provconn_archive_attach(Oid table)
+provconn_archive_attach(Oid caller, Oid table)
 {
 	char	   *name = get_rel_name(table);
 	char	   *seals;
 	Datum		values[1];
 	Datum		bounds[2];
 	bool		nulls[2];
+	ProvconnCall call;
 
+	provconn_call_begin(&call, "attach_audit", caller);
 	if (name != NULL)
 		values[0] = DirectFunctionCall1(namein, CStringGetDatum(name));
 	if (name == NULL || get_rel_namespace(table) != get_rel_namespace(provconn_store_relid(&provconn_seal_table)) ||
@@ -126,12 +138,24 @@ provconn_archive_attach(Oid table)
 	run(psprintf("DELETE FROM provconn.archive WHERE table_name OPERATOR(pg_catalog.=) %s",
 				 quote_literal_cstr(name)));
 	run(psprintf("DROP TABLE provconn.%s", quote_identifier(seals)));
+	put_on_record(&call, name);
 }
 
 bool
 provconn_archive_is_moving(void)
 {
 	return moving;
+}
+
+/* All months that are put away now, so that provconn.archive can be told from another one. */
+static void
+put_on_record(ProvconnCall *call, const char *name)
+{
+	Datum		hash;
+	bool		isnull;
+
+	(void) provconn_store_run(&provconn_seal_table, &all_archives, NULL, NULL, 1, &hash, &isnull);
+	provconn_call_note(call, "provconn.%s; the months archived now: %s", name, TextDatumGetCString(hash));
 }
 
 /* What does not verify is not put away. */

@@ -13,10 +13,10 @@
  * problem; what its seals are over goes to a table beside it.  Returns the
  * month's table.
  */
-extern Oid	provconn_archive_detach(TimestampTz month);
+extern Oid	provconn_archive_detach(Oid caller, TimestampTz month);
 
 /* Attaches a month that was detached, and takes its leaves back. */
-extern void provconn_archive_attach(Oid table);
+extern void provconn_archive_attach(Oid caller, Oid table);
 
 /* Whether the update of provconn.seal under way is one of these. */
 extern bool provconn_archive_is_moving(void);

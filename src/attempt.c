@@ -22,6 +22,7 @@
 #include "attempt.h"
 #include "compat.h"
 #include "ring.h"
+#include "settings.h"
 #include "statement.h"
 
 #define KEEP_BYTES (256 * 1024)
@@ -40,6 +41,9 @@ typedef struct Header
 	bool		has_version;
 	bool		is_read;
 	bool		is_open;
+	bool		is_told;
+	int32		key_id;
+	unsigned char mac[PROVCONN_ATTEMPT_MAC];
 	bool		has_id[ID_COUNT];
 	int16		length[TEXT_COUNT]; /* -1: null */
 } Header;
@@ -62,6 +66,7 @@ static int	note_count = 0;
 static int	note_room = 0;
 static int	last_number = 0;
 static bool has_reads = false;	/* that the WAL does not tell of yet */
+static bool holding = false;	/* WAL */
 
 static int	append_note(const ProvconnAttempt *attempt, bool pending);
 static void make_room(void);
@@ -73,6 +78,8 @@ static void end_subtransaction(SubXactEvent event, SubTransactionId mine, SubTra
 static const ProvconnUuid **id_of(ProvconnAttempt *attempt, int i);
 static ProvconnSpan *text_of(ProvconnAttempt *attempt, int i);
 static bool is_read(const Note *note);
+static bool is_status(int8 status);
+static void push_note(int ring, const Note *note, bool open);
 
 bool
 provconn_attempt_is_noted(void)
@@ -125,34 +132,54 @@ provconn_attempt_add(const ProvconnAttempt *attempt)
 }
 
 void
-provconn_attempt_flush_reads(void)
+provconn_attempt_flush_reads(ProvconnSigner sign)
 {
 	XLogRecPtr	flush = InvalidXLogRecPtr;
 
 	if (!has_reads)
 		return;
-	has_reads = false;
+	holding = true;
 	provconn_ring_hold_wal(GetXLogInsertRecPtr());
 	for (int i = 0; i < note_count; i++)
 	{
 		Note	   *note = &notes[i];
+		ProvconnSpan bytes = {buffer + note->at, note->size};
+		Header		header;
 
 		if (note->lsn != InvalidXLogRecPtr || note->size == 0 || !is_read(note))
 			continue;
+		memcpy(&header, buffer + note->at, sizeof(Header));
+		header.key_id = sign(bytes, header.mac);
+		memcpy(buffer + note->at, &header, sizeof(Header));
 		note->lsn = GetXLogInsertRecPtr();
 		flush = provconn_compat_log_message(PROVCONN_ATTEMPT_PREFIX, buffer + note->at, note->size);
 	}
 	if (flush != InvalidXLogRecPtr)
 		XLogFlush(flush);
+	has_reads = false;
+}
+
+size_t
+provconn_attempt_signed_bytes(const ProvconnAttempt *attempt, char *bytes, size_t size)
+{
+	ProvconnAttempt plain = *attempt;
+
+	plain.lsn = InvalidXLogRecPtr;
+	plain.is_open = plain.is_told = false;
+	plain.key_id = 0;
+	memset(plain.mac, 0, sizeof(plain.mac));
+	return provconn_attempt_encode(&plain, bytes, size);
 }
 
 size_t
 provconn_attempt_encode(const ProvconnAttempt *attempt, char *bytes, size_t size)
 {
 	ProvconnAttempt copy = *attempt;
-	Header		header = {0};
+	Header		header;
 	char	   *at = bytes + sizeof(Header);
 
+	/* Padding and all: it is signed. */
+	memset(&header, 0, sizeof(header));
 	header.occurred_at = attempt->occurred_at;
 	header.transaction_id = attempt->transaction_id;
 	header.lsn = attempt->lsn;
@@ -162,6 +189,9 @@ provconn_attempt_encode(const ProvconnAttempt *attempt, char *bytes, size_t size
 	header.has_version = attempt->has_version;
 	header.is_read = attempt->is_read;
 	header.is_open = attempt->is_open;
+	header.is_told = attempt->is_told;
+	header.key_id = attempt->key_id;
+	memcpy(header.mac, attempt->mac, sizeof(header.mac));
 	for (int i = 0; i < ID_COUNT; i++)
 	{
 		const ProvconnUuid *id = *id_of(&copy, i);
@@ -206,6 +236,11 @@ provconn_attempt_decode(const char *bytes, size_t len, ProvconnAttempt *attempt)
 	attempt->has_version = header.has_version;
 	attempt->is_read = header.is_read;
 	attempt->is_open = header.is_open;
+	attempt->is_told = header.is_told;
+	attempt->key_id = header.key_id;
+	memcpy(attempt->mac, header.mac, sizeof(header.mac));
+	if (!is_status(header.old_status) || !is_status(header.new_status))
+		return false;
 	for (int i = 0; i < ID_COUNT; i++)
 	{
 		if (!header.has_id[i])
@@ -240,9 +275,11 @@ provconn_attempt_lose(int ring, const ProvconnAttempt *attempt)
 	for (int i = 0; i < 2; i++)
 		for (int j = 0; ids[i] != NULL && j < (int) sizeof(ProvconnUuid); j++)
 			snprintf(hex[i] + 2 * j, 3, "%02x", ids[i]->bytes[j]);
-	provconn_ring_count_loss(ring);
+	if (!attempt->is_open)
+		provconn_ring_count_loss(ring);
 	ereport(LOG,
-			(errmsg("provconn could not put an attempt on record that was rolled back"),
+			(errmsg(attempt->is_open ? "provconn could not note an attempt of a prepared transaction" :
+					"provconn could not put an attempt on record that was rolled back"),
 			 errdetail("Action %.*s, connection %s, user %s, role %.*s, error code %.*s, transaction %llu.",
 					   (int) attempt->action.len, attempt->action.data,
 					   ids[0] != NULL ? hex[0] : "none", ids[1] != NULL ? hex[1] : "none",
@@ -308,7 +345,6 @@ drop_notes(int from)
 	if (from > 0)
 		return;
 	has_reads = false;
-	provconn_ring_let_wal_go();
 	if (buffer_size <= KEEP_BYTES)
 		return;
 	pfree(buffer);
@@ -316,41 +352,51 @@ drop_notes(int from)
 	buffer_size = 0;
 }
 
-/* To the ring, in their order; open: what becomes of them is for its reader to find out. */
+/*
+ * To the ring, reads first; open: what becomes of them is for its reader to find
+ * out.
+ */
 static void
 push_notes(int from, bool open)
 {
-	static char bytes[PROVCONN_ATTEMPT_MAX];
 	int			ring = provconn_ring_here();
 
 	for (int i = from; i < note_count; i++)
-	{
-		Note	   *note = &notes[i];
-		const char *error = provconn_statement_error();
-		ProvconnAttempt attempt;
-		size_t		size;
-
-		if (note->size == 0 || !provconn_attempt_decode(buffer + note->at, note->size, &attempt))
-			continue;
-		attempt.is_open = open;
-		attempt.lsn = note->lsn;
-		if (note->pending && error != NULL)
-		{
-			attempt.error_code.data = error;
-			attempt.error_code.len = strlen(error);
-		}
-		size = provconn_attempt_encode(&attempt, bytes, sizeof(bytes));
-		if (!provconn_ring_push(ring, bytes, (uint32) size, note->lsn))
-			provconn_attempt_lose(ring, &attempt);
-	}
+		if (notes[i].size > 0 && notes[i].lsn != InvalidXLogRecPtr)
+			push_note(ring, &notes[i], open);
+	for (int i = from; i < note_count; i++)
+		if (notes[i].size > 0 && notes[i].lsn == InvalidXLogRecPtr)
+			push_note(ring, &notes[i], open);
 	drop_notes(from);
+}
+
+/* A read for which there is no room will be read from the WAL, which is kept for it. */
+static void
+push_note(int ring, const Note *note, bool open)
+{
+	static char bytes[PROVCONN_ATTEMPT_MAX];
+	const char *error = provconn_statement_error();
+	ProvconnAttempt attempt;
+	size_t		size;
+
+	if (!provconn_attempt_decode(buffer + note->at, note->size, &attempt))
+		return;
+	attempt.is_open = open;
+	attempt.lsn = note->lsn;
+	if (note->pending && error != NULL)
+	{
+		attempt.error_code.data = error;
+		attempt.error_code.len = strlen(error);
+	}
+	size = provconn_attempt_encode(&attempt, bytes, sizeof(bytes));
+	if (!provconn_ring_push(ring, bytes, (uint32) size, note->lsn) &&
+		(note->lsn == InvalidXLogRecPtr || !provconn_settings_keep_wal()))
+		provconn_attempt_lose(ring, &attempt);
 }
 
 static void
 end_transaction(XactEvent event, void *arg)
 {
-	if (note_count == 0)
-		return;
 	switch (event)
 	{
 		case XACT_EVENT_ABORT:
@@ -363,8 +409,11 @@ end_transaction(XactEvent event, void *arg)
 			drop_notes(0);
 			break;
 		default:
-			break;
+			return;
 	}
+	if (holding)
+		provconn_ring_let_wal_go();
+	holding = false;
 }
 
 static void
@@ -405,6 +454,12 @@ text_of(ProvconnAttempt *attempt, int i)
 	};
 
 	return texts[i];
+}
+
+static bool
+is_status(int8 status)
+{
+	return status >= PROVCONN_STATUS_NONE && status < PROVCONN_STATUS_COUNT;
 }
 
 static bool

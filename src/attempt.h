@@ -15,6 +15,8 @@
 
 #include "model.h"
 
+#define PROVCONN_ATTEMPT_MAC 32
+
 /* What the audit would have said; spans' data and ids are NULL for null. */
 typedef struct ProvconnAttempt
 {
@@ -32,6 +34,9 @@ typedef struct ProvconnAttempt
 	bool		is_read;		/* a secret was, or is to be, handed out */
 	bool		is_open;		/* whether its transaction was rolled back is not known yet */
 	XLogRecPtr	lsn;			/* where the WAL tells of it; 0: nowhere */
+	bool		is_told;		/* known from the WAL alone: anybody may have written that */
+	int32		key_id;			/* of a read: what it is signed with, */
+	unsigned char mac[PROVCONN_ATTEMPT_MAC];	/* and how */
 	ProvconnSpan action;
 	ProvconnSpan error_code;
 	ProvconnSpan provider_slug;
@@ -58,8 +63,16 @@ extern void provconn_attempt_end(int number);
 /* An attempt that has its row of the audit. */
 extern void provconn_attempt_add(const ProvconnAttempt *attempt);
 
-/* Has the WAL on disk tell of all reads so far, before a secret leaves. */
-extern void provconn_attempt_flush_reads(void);
+/*
+ * Has the WAL on disk tell of all reads so far, before a secret leaves.  Every
+ * role can write messages like that (pg_logical_emit_message), so each is signed:
+ * the signer returns the number of the key, or raises an error.
+ */
+typedef int32 (*ProvconnSigner) (ProvconnSpan bytes, unsigned char mac[PROVCONN_ATTEMPT_MAC]);
+extern void provconn_attempt_flush_reads(ProvconnSigner sign);
+
+/* The bytes that an attempt's signature is over. */
+extern size_t provconn_attempt_signed_bytes(const ProvconnAttempt *attempt, char *bytes, size_t size);
 
 /* The bytes of an attempt, and back: the latter refers to them.  False: they are not one. */
 extern bool provconn_attempt_decode(const char *bytes, size_t len, ProvconnAttempt *attempt);

@@ -92,6 +92,11 @@ static ProvconnStatement verify_chains = {
 	.custom = true
 };
 
+static ProvconnStatement verify_archives = {
+	.sql = FINDINGS "verify_archives()",
+	.custom = true
+};
+
 static ProvconnStatement verify_imports = {
 	.sql = FINDINGS "verify_imports()",
 	.custom = true
@@ -102,6 +107,13 @@ static ProvconnStatement events_after = {
 	.nargs = 4,
 	.types = {INT8OID, INT4OID, INT8OID, INT4OID},
 	.custom = true
+};
+
+static ProvconnStatement is_position = {
+	.sql = "SELECT FROM provconn.seal AS s WHERE s.seal_id OPERATOR(pg_catalog.=) $1"
+	" AND pg_catalog.left(provconn.hex(s.seal_hash), 8) OPERATOR(pg_catalog.=) $2",
+	.nargs = 2,
+	.types = {INT8OID, TEXTOID}
 };
 
 static void read_position(const char *text, int64 *seal, int32 *leaf);
@@ -157,6 +169,7 @@ provconn_verify_audit(PG_FUNCTION_ARGS)
 	find_problems(result, &verify_rows, range, nulls);
 	find_problems(result, &verify_erasures, range, nulls);
 	find_problems(result, &verify_chains, range, nulls);
+	find_problems(result, &verify_archives, NULL, NULL);
 	find_problems(result, &verify_imports, NULL, NULL);
 	return (Datum) 0;
 }
@@ -198,7 +211,8 @@ provconn_events(PG_FUNCTION_ARGS)
 	values[2] = Int64GetDatum(provconn_seal_limit());
 	values[3] = Int32GetDatum(max_events);
 	provconn_store_query(&provconn_seal_table, &events_after, values, NULL, false, put_event, result);
-	if (provconn_seal_is_possible())
+	/* Not where the lock of who seals would be held for as long as a client likes. */
+	if (!IsTransactionBlock() && provconn_seal_is_possible())
 		(void) provconn_seal_make(true);
 	return (Datum) 0;
 }
@@ -223,7 +237,7 @@ provconn_archive_audit(PG_FUNCTION_ARGS)
 	day = PG_GETARG_DATEADT(0);
 	if (DATE_NOT_FINITE(day))
 		provconn_fault_raise(PROVCONN_FAULT_NO_MONTH, "month must be finite");
-	PG_RETURN_OID(provconn_archive_detach((TimestampTz) day * USECS_PER_DAY));
+	PG_RETURN_OID(provconn_archive_detach(GetUserId(), (TimestampTz) day * USECS_PER_DAY));
 }
 
 Datum
@@ -232,7 +246,7 @@ provconn_attach_audit(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(0))
 		provconn_fault_raise(PROVCONN_FAULT_NULL_ARGUMENT, "archive");
 	provconn_call_require_writable("provconn_attach_audit");
-	provconn_archive_attach(PG_GETARG_OID(0));
+	provconn_archive_attach(GetUserId(), PG_GETARG_OID(0));
 	PG_RETURN_VOID();
 }
 
@@ -393,10 +407,15 @@ put_row(ReturnSetInfo *result, HeapTuple tuple, TupleDesc tupdesc, int columns)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/* The number of a seal, a colon, and the place of a row in it. */
+/*
+ * The number of a seal, the place of a row in it, and how the seal's hash begins:
+ * one that a crash or a failover has taken away, and its number with it, is not
+ * taken for the next one of that number.
+ */
 static void
 read_position(const char *text, int64 *seal, int32 *leaf)
 {
+	Datum		values[2];
 	char	   *end;
 	long		place;
 
@@ -406,11 +425,14 @@ read_position(const char *text, int64 *seal, int32 *leaf)
 	{
 		place = strtol(end + 1, &end, 10);
 		*leaf = (int32) place;
-		if (errno == 0 && *end == '\0' && *seal > 0 && place <= PG_INT32_MAX)
+		values[0] = Int64GetDatum(*seal);
+		values[1] = CStringGetTextDatum(*end == ':' ? end + 1 : "");
+		if (errno == 0 && *seal > 0 && place <= PG_INT32_MAX &&
+			provconn_store_run(&provconn_seal_table, &is_position, values, NULL, 0, NULL, NULL) > 0)
 			return;
 	}
 	provconn_fault_raise(PROVCONN_FAULT_INVALID_ARGUMENT,
-						 "after must be a position that provconn_events returned");
+						 "after must be a position that provconn_events returned, of a seal that is still there");
 }
 
 /* Whether the newest key of seals opens; if not, that is a finding, and the rest goes on. */

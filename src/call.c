@@ -332,6 +332,8 @@ describe_attempt(const ProvconnCall *call)
 	attempt.action.data = call->action;
 	attempt.action.len = strlen(call->action);
 	attempt.reason = call->reason;
+	if (attempt.reason.data != NULL)
+		attempt.reason.len = pg_mbcharcliplen(attempt.reason.data, attempt.reason.len, PROVCONN_REASON_MAX);
 	provconn_audit_describe_session(&attempt, call->caller);
 	return attempt;
 }

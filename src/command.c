@@ -299,7 +299,7 @@ provconn_command_reveal(Oid caller, const ProvconnRevealCommand *command,
 
 	provconn_call_record(&call, &connection.id, &connection.user_id, &connection.provider_id,
 						 connection.status, connection.version);
-	provconn_attempt_flush_reads();
+	provconn_attempt_flush_reads(provconn_vault_sign);
 	if (!provconn_vault_open(&binding, sealed, &revealed->secret))
 		provconn_fault_raise(PROVCONN_FAULT_CREDENTIAL_DAMAGED);
 	revealed->given = true;

@@ -127,13 +127,24 @@ provconn_compat_create_slot(const char *name)
 #endif
 }
 
+/* Whether the slot keeps no WAL, and never will again. */
+static inline bool
+provconn_compat_is_slot_invalid(const ReplicationSlot *slot)
+{
+#if PG_VERSION_NUM >= 160000
+	return slot->data.invalidated != RS_INVAL_NONE || slot->data.restart_lsn == InvalidXLogRecPtr;
+#else
+	return slot->data.restart_lsn == InvalidXLogRecPtr;
+#endif
+}
+
 static inline void
 provconn_compat_acquire_slot(const char *name)
 {
 #if PG_VERSION_NUM >= 180000
-	ReplicationSlotAcquire(name, false, false);
+	ReplicationSlotAcquire(name, true, false);
 #else
-	ReplicationSlotAcquire(name, false);
+	ReplicationSlotAcquire(name, true);
 #endif
 }
 

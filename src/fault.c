@@ -174,7 +174,7 @@ static const FaultText faults[] = {
 	"SELECT provconn_seal_audit() seals what is committed; provconn_audit_log lists the rows."},
 	[PROVCONN_FAULT_SUBSCRIBER] = {"PV117",
 		"the audit is not sealed here: subscription \"%s\" brings the seals of its publisher",
-	"Seal on the publisher; once this server has taken over, disable or drop the subscription."},
+	"Seal on the publisher; once this server has taken over, drop the subscription."},
 	[PROVCONN_FAULT_NO_MONTH] = {"22023",
 		"no month of the audit to archive or attach: %s",
 	"provconn_archive_audit takes any day of a past month, provconn_attach_audit the table that it returned."},

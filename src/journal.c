@@ -23,13 +23,20 @@
 #include "ring.h"
 #include "settings.h"
 
-#define SLOT "provconn"
+#define SLOT "provconn_reads"
+
+/* Something about the slot that may fail. */
+typedef void (*Task) (void);
 
 static void move_slot(XLogRecPtr to);
 static void drop_slot(void);
 static XLogRecPtr end_of_record(XLogRecPtr inserted);
 static bool acquire_slot(void);
+static bool try_to_acquire(void);
 static bool create_slot(void);
+static void acquire(void);
+static void create(void);
+static bool run_guarded(Task task, const char *hint);
 static bool is_ours(XLogReaderState *reader, const xl_logical_message **message);
 
 XLogRecPtr
@@ -164,11 +171,10 @@ acquire_slot(void)
 {
 	ReplicationSlot *slot = max_replication_slots > 0 ? SearchNamedReplicationSlot(SLOT, true) : NULL;
 
-	/* A subscription's, perhaps. */
-	if (slot == NULL || SlotIsLogical(slot))
+	/* Not ours, in spite of its name. */
+	if (slot == NULL || SlotIsLogical(slot) || !try_to_acquire())
 		return false;
-	provconn_compat_acquire_slot(SLOT);
-	if (MyReplicationSlot->data.restart_lsn != InvalidXLogRecPtr)
+	if (!provconn_compat_is_slot_invalid(MyReplicationSlot))
 		return true;
 	/* Such a slot keeps nothing, and never will again. */
 	ereport(WARNING,
@@ -179,21 +185,48 @@ acquire_slot(void)
 	return false;
 }
 
+/* Nobody waits for who else may have it. */
+static bool
+try_to_acquire(void)
+{
+	return run_guarded(acquire, "Nobody else may use it: see pg_replication_slots.");
+}
+
 static bool
 create_slot(void)
 {
+	return run_guarded(create,
+					   "Raise max_replication_slots, set wal_level to replica at least, or turn provconn.keep_wal off.");
+}
+
+static void
+acquire(void)
+{
+	provconn_compat_acquire_slot(SLOT);
+}
+
+static void
+create(void)
+{
+	CheckSlotRequirements();
+	provconn_compat_create_slot(SLOT);
+	ReplicationSlotReserveWal();
+	ReplicationSlotMarkDirty();
+	ReplicationSlotSave();
+}
+
+/* Without a slot the rest goes on; that it is so is said once. */
+static bool
+run_guarded(Task task, const char *hint)
+{
 	static bool told = false;
 	MemoryContext caller = CurrentMemoryContext;
-	volatile bool created = false;
+	volatile bool done = false;
 
 	PG_TRY();
 	{
-		CheckSlotRequirements();
-		provconn_compat_create_slot(SLOT);
-		ReplicationSlotReserveWal();
-		ReplicationSlotMarkDirty();
-		ReplicationSlotSave();
-		created = true;
+		task();
+		done = true;
 	}
 	PG_CATCH();
 	{
@@ -206,12 +239,12 @@ create_slot(void)
 		if (!told)
 			ereport(WARNING,
 					(errmsg("provconn has no replication slot: %s", error->message),
-					 errhint("Raise max_replication_slots, set wal_level to replica at least, or turn provconn.keep_wal off.")));
+					 errhint("%s", hint)));
 		told = true;
 		FreeErrorData(error);
 	}
 	PG_END_TRY();
-	return created;
+	return done;
 }
 
 static bool

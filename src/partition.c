@@ -85,7 +85,6 @@ static bool is_partly_covered(Month month);
 static void make_month(Month month);
 static void run_month_ddl(Month month);
 static void run_ddl(const char *format,...) pg_attribute_printf(1, 2);
-static void withdraw_defaults(const char *name);
 static Month month_of(TimestampTz when);
 static Month month_after(Month month, int months);
 static ProvconnUuid month_floor(Month month);
@@ -172,6 +171,18 @@ provconn_partition_of_month(TimestampTz when, ProvconnUuid *from, ProvconnUuid *
 		return InvalidOid;
 	(void) provconn_store_run(&audit, &has_bounds, values, NULL, 1, &found, &isnull);
 	return DatumGetBool(found) ? DatumGetObjectId(values[0]) : InvalidOid;
+}
+
+void
+provconn_partition_withdraw_defaults(const char *name)
+{
+	Datum		value = DirectFunctionCall1(namein, CStringGetDatum(name));
+	Datum		sql;
+	bool		isnull;
+
+	(void) provconn_store_run(&audit, &default_grants, &value, NULL, 1, &sql, &isnull);
+	if (!isnull)
+		provconn_store_execute(&audit, TextDatumGetCString(sql));
 }
 
 bool
@@ -310,7 +321,7 @@ run_month_ddl(Month month)
 	run_ddl("ALTER TABLE provconn.%s ENABLE ALWAYS TRIGGER provconn_import", name);
 	run_ddl("ALTER TABLE provconn.audit ATTACH PARTITION provconn.%s FOR VALUES FROM ('%s') TO ('%s')",
 			name, uuid_text(month_floor(month)), uuid_text(month_floor(month_after(month, 1))));
-	withdraw_defaults(name);
+	provconn_partition_withdraw_defaults(name);
 }
 
 static void
@@ -333,18 +344,6 @@ run_ddl(const char *format,...)
 	}
 	provconn_store_execute(&audit, sql.data);
 	pfree(sql.data);
-}
-
-static void
-withdraw_defaults(const char *name)
-{
-	Datum		value = DirectFunctionCall1(namein, CStringGetDatum(name));
-	Datum		sql;
-	bool		isnull;
-
-	(void) provconn_store_run(&audit, &default_grants, &value, NULL, 1, &sql, &isnull);
-	if (!isnull)
-		provconn_store_execute(&audit, TextDatumGetCString(sql));
 }
 
 static Month

@@ -30,6 +30,9 @@ extern void provconn_partition_extend(TimestampTz when);
 /* The partition for exactly the month of that time, and its bounds; invalid where there is none. */
 extern Oid	provconn_partition_of_month(TimestampTz when, ProvconnUuid *from, ProvconnUuid *to);
 
+/* Takes back what default privileges gave on a table in the schema provconn. */
+extern void provconn_partition_withdraw_defaults(const char *name);
+
 /* Whether the month of that time is over. */
 extern bool provconn_partition_is_past(TimestampTz when, TimestampTz now);
 

@@ -234,7 +234,7 @@ provconn_queue_claim(Oid caller, ProvconnSpan worker, Interval *within, int max_
 	}
 	MemoryContextDelete(sweep.row_context);
 	provconn_call_end(&sweep.call);
-	provconn_attempt_flush_reads();
+	provconn_attempt_flush_reads(provconn_vault_sign);
 	put_in_turn(sweep.claimed);
 	return sweep.claimed;
 }

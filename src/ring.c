@@ -29,6 +29,7 @@
 #include "settings.h"
 
 #define TRANCHE "provconn ring"
+#define RESERVED_PART 8			/* for reads: one part of so many */
 #define SAVED_FILE "pg_stat/provconn_attempts"
 #define SAVED_MAGIC UINT64CONST(0x70636F6E6E010101)
 
@@ -42,7 +43,10 @@ typedef struct Ring
 	uint64		lost;			/* entries */
 	int			failures;
 	TimestampTz due;
-	XLogRecPtr	oldest_lsn;		/* of what is in it; 0: none */
+	XLogRecPtr	older_lsn;		/* the least of what was written up to mark; 0: none */
+	XLogRecPtr	newer_lsn;		/* and of what was written after it */
+	uint64		mark;
+	XLogRecPtr	missed_lsn;		/* the least of reads that found no room; 0: none */
 	char	   *bytes;
 } Ring;
 
@@ -77,6 +81,7 @@ static List *list_databases(void);
 static int	count_backends(void);
 static size_t ring_bytes(void);
 static void fill_ring(Ring *ring, const SavedRing *saved, const char *bytes);
+static void take_least(XLogRecPtr *least, XLogRecPtr lsn);
 static void copy_in(Ring *ring, uint64 position, const void *bytes, size_t len);
 static void copy_out(const Ring *ring, uint64 position, void *bytes, size_t len);
 static int	my_place(void);
@@ -130,16 +135,19 @@ provconn_ring_push(int at, const void *entry, uint32 size, XLogRecPtr lsn)
 	bool		fits;
 
 	LWLockAcquire(&ring->lock->lock, LW_EXCLUSIVE);
-	fits = ring->written - ring->read + sizeof(size) + size <= shared->ring_size;
+	/* What the WAL does not tell of leaves room for what it does: nobody can hide a read. */
+	fits = ring->written - ring->read + sizeof(size) + size <=
+		(lsn == InvalidXLogRecPtr ? shared->ring_size - shared->ring_size / RESERVED_PART : shared->ring_size);
 	if (fits)
 	{
 		copy_in(ring, ring->written, &size, sizeof(size));
 		copy_in(ring, ring->written + sizeof(size), entry, size);
 		ring->written += sizeof(size) + size;
 		ring->due = 0;
-		if (lsn != InvalidXLogRecPtr && (ring->oldest_lsn == InvalidXLogRecPtr || lsn < ring->oldest_lsn))
-			ring->oldest_lsn = lsn;
+		take_least(&ring->newer_lsn, lsn);
 	}
+	else
+		take_least(&ring->missed_lsn, lsn);
 	reader = ring->worker != NULL ? ring->worker : shared->launcher;
 	LWLockRelease(&ring->lock->lock);
 	if (reader != NULL)
@@ -204,9 +212,35 @@ provconn_ring_release(int at, size_t bytes)
 	LWLockAcquire(&ring->lock->lock, LW_EXCLUSIVE);
 	ring->read += bytes;
 	ring->failures = 0;
-	/* Which of the others it is of is not known: it goes when all are gone. */
-	if (ring->read == ring->written)
-		ring->oldest_lsn = InvalidXLogRecPtr;
+	if (ring->read >= ring->mark)
+	{
+		ring->older_lsn = ring->read < ring->written ? ring->newer_lsn : InvalidXLogRecPtr;
+		ring->newer_lsn = InvalidXLogRecPtr;
+		ring->mark = ring->written;
+	}
+	LWLockRelease(&ring->lock->lock);
+}
+
+XLogRecPtr
+provconn_ring_missed(int at)
+{
+	Ring	   *ring = &shared->rings[at];
+	XLogRecPtr	missed;
+
+	LWLockAcquire(&ring->lock->lock, LW_SHARED);
+	missed = ring->missed_lsn;
+	LWLockRelease(&ring->lock->lock);
+	return missed;
+}
+
+void
+provconn_ring_clear_missed(int at, XLogRecPtr lsn)
+{
+	Ring	   *ring = &shared->rings[at];
+
+	LWLockAcquire(&ring->lock->lock, LW_EXCLUSIVE);
+	if (ring->missed_lsn == lsn)
+		ring->missed_lsn = InvalidXLogRecPtr;
 	LWLockRelease(&ring->lock->lock);
 }
 
@@ -356,8 +390,7 @@ provconn_ring_held_wal(void)
 	{
 		XLogRecPtr	held = shared->held[i];
 
-		if (held != InvalidXLogRecPtr && (least == InvalidXLogRecPtr || held < least))
-			least = held;
+		take_least(&least, held);
 	}
 	pg_memory_barrier();
 	for (int i = 0; i < shared->count; i++)
@@ -365,8 +398,9 @@ provconn_ring_held_wal(void)
 		Ring	   *ring = &shared->rings[i];
 
 		LWLockAcquire(&ring->lock->lock, LW_SHARED);
-		if (ring->oldest_lsn != InvalidXLogRecPtr && (least == InvalidXLogRecPtr || ring->oldest_lsn < least))
-			least = ring->oldest_lsn;
+		take_least(&least, ring->older_lsn);
+		take_least(&least, ring->newer_lsn);
+		take_least(&least, ring->missed_lsn);
 		LWLockRelease(&ring->lock->lock);
 	}
 	return least;
@@ -443,12 +477,14 @@ save_rings(int code, Datum arg)
 	for (int i = 0; i < shared->count && !failed; i++)
 	{
 		Ring	   *ring = &shared->rings[i];
-		SavedRing	saved = {SAVED_MAGIC, ring->name, ring->oldest_lsn, ring->written - ring->read};
+		SavedRing	saved = {SAVED_MAGIC, ring->name, InvalidXLogRecPtr, ring->written - ring->read};
 		char	   *bytes = malloc(saved.size + 1);
 
 		failed = bytes == NULL;
 		if (failed)
 			break;
+		take_least(&saved.oldest_lsn, ring->older_lsn);
+		take_least(&saved.oldest_lsn, ring->newer_lsn);
 		copy_out(ring, ring->read, bytes, saved.size);
 		failed = fwrite(&saved, sizeof(saved), 1, file) != 1 ||
 			(saved.size > 0 && fwrite(bytes, saved.size, 1, file) != 1);
@@ -508,7 +544,7 @@ fill_ring(Ring *ring, const SavedRing *saved, const char *bytes)
 		copy_in(ring, ring->written, bytes + at, sizeof(size) + size);
 		ring->written += sizeof(size) + size;
 	}
-	ring->oldest_lsn = saved->oldest_lsn;
+	ring->newer_lsn = saved->oldest_lsn;
 	ring->lost += lost;
 	if (lost > 0)
 		ereport(LOG,
@@ -538,6 +574,13 @@ static size_t
 ring_bytes(void)
 {
 	return MAXALIGN(provconn_settings_attempt_buffers());
+}
+
+static void
+take_least(XLogRecPtr *least, XLogRecPtr lsn)
+{
+	if (lsn != InvalidXLogRecPtr && (*least == InvalidXLogRecPtr || lsn < *least))
+		*least = lsn;
 }
 
 static void

@@ -29,6 +29,13 @@ extern int	provconn_ring_here(void);
  */
 extern bool provconn_ring_push(int ring, const void *entry, uint32 size, XLogRecPtr lsn);
 
+/*
+ * Where the WAL tells of the first entry with a lsn that found no room; it is to
+ * be read from there, and then cleared, where no other came in between.
+ */
+extern XLogRecPtr provconn_ring_missed(int ring);
+extern void provconn_ring_clear_missed(int ring, XLogRecPtr lsn);
+
 /* Counts an entry that was lost; how many were, here and since the server started. */
 extern void provconn_ring_count_loss(int ring);
 extern uint64 provconn_ring_losses(int ring);

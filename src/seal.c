@@ -116,7 +116,7 @@ static ProvconnStatement current_snapshot = {
 static ProvconnStatement subscription = {
 	.sql = "SELECT s.subname FROM pg_catalog.pg_subscription_rel AS r"
 	" JOIN pg_catalog.pg_subscription AS s ON s.oid OPERATOR(pg_catalog.=) r.srsubid"
-	" WHERE s.subenabled AND r.srrelid OPERATOR(pg_catalog.=) 'provconn.seal'::pg_catalog.regclass LIMIT 1"
+	" WHERE r.srrelid OPERATOR(pg_catalog.=) 'provconn.seal'::pg_catalog.regclass LIMIT 1"
 };
 
 #define ROWS "SELECT a.audit_id, a.entry_hash, a.connection_id, a.seq FROM provconn.audit AS a"
@@ -465,6 +465,8 @@ finish_seal(Making *making)
 	heads.data = (const char *) bytes;
 	heads.len = (size_t) head_count * PROVCONN_SEAL_HEAD;
 
+	/* Who was told of a seal must find it again after a crash. */
+	provconn_store_commit_durably();
 	if (making->key == NULL)
 		making->key = provconn_keyring_seal_key(&seal->key_id);
 	seal->sealed_at = GetCurrentTimestamp();

@@ -439,6 +439,14 @@ provconn_store_commit_lazily(void)
 							 GUC_ACTION_LOCAL, true, 0, false);
 }
 
+void
+provconn_store_commit_durably(void)
+{
+	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
+		(void) set_config_option("synchronous_commit", "on", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_LOCAL, true, 0, false);
+}
+
 static void
 resolve_table(ProvconnTable *table)
 {

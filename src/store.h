@@ -174,6 +174,9 @@ extern void provconn_store_execute(ProvconnTable *table, const char *sql);
 /* This transaction's commit need not reach the disk before it is reported. */
 extern void provconn_store_commit_lazily(void);
 
+/* And this one's must, whatever the caller has set; what is stronger stays. */
+extern void provconn_store_commit_durably(void);
+
 static inline void
 provconn_values_set(ProvconnValues *values, int column, Datum value)
 {

@@ -15,10 +15,13 @@
 #include "vault.h"
 
 #define PURPOSE_LABEL "provconn.credential"
+#define SIGN_LABEL "provconn.read"
 #define PURPOSE_LENGTH (sizeof(PURPOSE_LABEL) - 1 + 4 + 16)
 
 static ProvconnSpan describe_purpose(const ProvconnBinding *binding, int32 key_id, char *out);
 static ProvconnSpan describe_row(const ProvconnBinding *binding, int32 key_id, unsigned char *out);
+static void compute_signature(const unsigned char *key, ProvconnSpan bytes,
+							  unsigned char mac[PROVCONN_CIPHER_MAC]);
 
 bytea *
 provconn_vault_seal(const ProvconnBinding *binding, ProvconnSpan secret)
@@ -103,4 +106,43 @@ describe_row(const ProvconnBinding *binding, int32 key_id, unsigned char *out)
 	associated.data = (const char *) out;
 	associated.len = provconn_envelope_associated(binding, key_id, out);
 	return associated;
+}
+
+int32
+provconn_vault_sign(ProvconnSpan bytes, unsigned char mac[PROVCONN_CIPHER_MAC])
+{
+	int32		key_id;
+	const unsigned char *key = provconn_keyring_current(&key_id);
+
+	compute_signature(key, bytes, mac);
+	return key_id;
+}
+
+bool
+provconn_vault_has_signed(int32 key_id, ProvconnSpan bytes,
+						  const unsigned char mac[PROVCONN_CIPHER_MAC])
+{
+	const unsigned char *key = key_id > 0 ? provconn_keyring_get(key_id) : NULL;
+	unsigned char expected[PROVCONN_CIPHER_MAC];
+
+	if (key == NULL)
+		return false;
+	compute_signature(key, bytes, expected);
+	return provconn_secret_equal(expected, mac, sizeof(expected));
+}
+
+/* A label first: other values are made with the key, too. */
+static void
+compute_signature(const unsigned char *key, ProvconnSpan bytes, unsigned char mac[PROVCONN_CIPHER_MAC])
+{
+	ProvconnSpan key_span = {(const char *) key, PROVCONN_KEY_LENGTH};
+	ProvconnSpan data;
+	char	   *labelled = palloc(sizeof(SIGN_LABEL) + bytes.len);
+
+	memcpy(labelled, SIGN_LABEL, sizeof(SIGN_LABEL));
+	memcpy(labelled + sizeof(SIGN_LABEL), bytes.data, bytes.len);
+	data.data = labelled;
+	data.len = sizeof(SIGN_LABEL) + bytes.len;
+	provconn_cipher_hmac(key_span, data, mac);
+	pfree(labelled);
 }

@@ -37,4 +37,12 @@ extern void provconn_vault_decrypt(ProvconnOpening *opening, ProvconnSpan *secre
 extern bool provconn_vault_open(const ProvconnBinding *binding, const bytea *sealed,
 								ProvconnSpan *secret);
 
+/*
+ * Signs bytes with the current data key, whose id is returned, and tells what was
+ * signed; false as well where there is no such key any more.
+ */
+extern int32 provconn_vault_sign(ProvconnSpan bytes, unsigned char mac[PROVCONN_CIPHER_MAC]);
+extern bool provconn_vault_has_signed(int32 key_id, ProvconnSpan bytes,
+									  const unsigned char mac[PROVCONN_CIPHER_MAC]);
+
 #endif							/* PROVCONN_VAULT_H */

@@ -43,6 +43,7 @@
 #include "ring.h"
 #include "seal.h"
 #include "settings.h"
+#include "vault.h"
 #include "worker.h"
 
 #define BATCH_BYTES (256 * 1024)
@@ -82,6 +83,7 @@ static void start_worker(int ring, Database *database);
 static bool is_there(int ring, Database *database);
 static void look_up_databases(void);
 static void take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn);
+static void read_missed(void);
 static void read_journal(XLogRecPtr from);
 static bool wait_for_room(int ring);
 static void set_options(void);
@@ -90,6 +92,7 @@ static void lose_attempts(int ring);
 static bool record_attempts(int ring);
 static size_t record_batch(int ring, const char *bytes, size_t size, bool one_by_one);
 static void record_one(const ProvconnAttempt *attempt, List **open);
+static bool is_signed(const ProvconnAttempt *attempt);
 static bool skip_failing(int ring, const ProvconnAttempt *attempt);
 static long housekeeping_ms(void);
 static void keep_house(void);
@@ -158,6 +161,7 @@ provconn_launcher_main(Datum argument)
 				databases[i].housekeeping = Min(databases[i].housekeeping, in_ms(housekeeping_ms()));
 		}
 		start_workers();
+		read_missed();
 		if (GetCurrentTimestamp() >= advance_at)
 		{
 			provconn_journal_advance();
@@ -308,6 +312,21 @@ start_worker(int ring, Database *database)
 			 errhint("Raise max_worker_processes.")));
 }
 
+/* Reads for which a ring had no room. */
+static void
+read_missed(void)
+{
+	for (int i = 0; i < provconn_ring_count(); i++)
+	{
+		XLogRecPtr	from = provconn_ring_missed(i);
+
+		if (from == InvalidXLogRecPtr)
+			continue;
+		read_journal(from);
+		provconn_ring_clear_missed(i, from);
+	}
+}
+
 /* Where it can't be read, that is said, and the rest goes on. */
 static void
 read_journal(XLogRecPtr from)
@@ -352,14 +371,17 @@ take_message(Oid database, const char *bytes, size_t size, XLogRecPtr lsn)
 		ring++;
 	if (ring == provconn_ring_count() || !provconn_attempt_decode(bytes, size, &attempt))
 		return;
-	attempt.is_open = true;
+	if (attempt.audit_id == NULL)
+		return;
+	attempt.is_open = attempt.is_told = true;
 	attempt.lsn = lsn;
 	size = provconn_attempt_encode(&attempt, copy, sizeof(copy));
 	while (provconn_ring_room(ring) < spare && wait_for_room(ring))
 		;
 	if (provconn_ring_room(ring) >= spare)
 		databases[ring].is_stuck = false;
-	if (!provconn_ring_push(ring, copy, (uint32) size, lsn))
+	if (provconn_ring_room(ring) < size + sizeof(uint32) ||
+		!provconn_ring_push(ring, copy, (uint32) size, lsn))
 		provconn_attempt_lose(ring, &attempt);
 }
 
@@ -439,7 +461,6 @@ set_options(void)
 		{"lock_timeout", "0"},
 		{"session_replication_role", "origin"},
 		{"statement_timeout", "0"},
-		{"synchronous_commit", "local"},
 	};
 
 	for (int i = 0; i < (int) lengthof(options); i++)
@@ -541,7 +562,8 @@ record_batch(int ring, const char *bytes, size_t size, bool one_by_one)
 		char		copy[PROVCONN_ATTEMPT_MAX];
 		size_t		copy_size = provconn_attempt_encode(attempt, copy, sizeof(copy));
 
-		if (!provconn_ring_push(ring, copy, (uint32) copy_size, attempt->lsn))
+		if (!provconn_ring_push(ring, copy, (uint32) copy_size, attempt->lsn) &&
+			(attempt->lsn == InvalidXLogRecPtr || !provconn_settings_keep_wal()))
 			provconn_attempt_lose(ring, attempt);
 	}
 	if (list_length(open) == entries)
@@ -565,8 +587,25 @@ record_one(const ProvconnAttempt *attempt, List **open)
 		*open = lappend(*open, copy);
 		return;
 	}
+	if (attempt->is_told && !is_signed(attempt))
+	{
+		ereport(LOG,
+				(errmsg("the WAL has a message that only looks like one of provconn's"),
+				 errhint("pg_logical_emit_message() writes what it is given.")));
+		return;
+	}
 	provconn_audit_prepare(GetCurrentTimestamp());
 	provconn_audit_record_attempt(attempt);
+}
+
+static bool
+is_signed(const ProvconnAttempt *attempt)
+{
+	char		bytes[PROVCONN_ATTEMPT_MAX];
+	ProvconnSpan span = {bytes, 0};
+
+	span.len = provconn_attempt_signed_bytes(attempt, bytes, sizeof(bytes));
+	return provconn_vault_has_signed(attempt->key_id, span, attempt->mac);
 }
 
 /* One that could not be put on record by itself either, is given up. */

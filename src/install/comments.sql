@@ -289,6 +289,8 @@ COMMENT ON FUNCTION provconn.verify_digest(jsonb) IS 'provconn_verify_audit: the
 COMMENT ON FUNCTION provconn.verify_triggers() IS 'provconn_verify_audit: triggers';
 COMMENT ON FUNCTION provconn.events_after(bigint, integer, bigint, integer)
     IS 'provconn_events: what the seals have after a leaf';
+COMMENT ON FUNCTION provconn.archive_hash() IS 'SHA-256 of the months in provconn.archive';
+COMMENT ON FUNCTION provconn.verify_archives() IS 'provconn_verify_audit: months that were put away';
 COMMENT ON FUNCTION provconn.verify_imports() IS 'provconn_verify_audit: notices';
 COMMENT ON FUNCTION provconn.guard_seal() IS 'seals, and what is known of imports, are neither changed nor deleted';
 COMMENT ON FUNCTION provconn.guard_import() IS 'rows of the audit and seals come from provconn, or from a restore, which leaves a trace';

@@ -582,10 +582,10 @@ found (check_name, status, item, fix, place) AS (
         SELECT FROM pg_catalog.string_to_table(pg_catalog.current_setting('provconn.databases', true), ',') AS d (name)
         WHERE pg_catalog.btrim(d.name, ' "') OPERATOR(pg_catalog.=) pg_catalog.current_database())
     UNION ALL
-    SELECT 'worker', 'warning', 'replication slot "provconn" keeps WAL that nobody looks at',
-           'SELECT pg_catalog.pg_drop_replication_slot(''provconn'');', 2
+    SELECT 'worker', 'warning', 'replication slot "provconn_reads" keeps WAL that nobody looks at',
+           'SELECT pg_catalog.pg_drop_replication_slot(''provconn_reads'');', 2
     FROM preload AS p, pg_catalog.pg_replication_slots AS s
-    WHERE NOT p.is_loaded AND NOT p.will_be AND s.slot_name OPERATOR(pg_catalog.=) 'provconn'
+    WHERE NOT p.is_loaded AND NOT p.will_be AND s.slot_name OPERATOR(pg_catalog.=) 'provconn_reads'
     UNION ALL
     SELECT 'attempts', 'warning', pg_catalog.format('%s went to the server log', l.lost),
            E'ALTER SYSTEM SET provconn.attempt_buffers = ''64MB'';\n-- It is in force when the server was restarted.', 1

@@ -128,7 +128,7 @@ RETURNS TABLE ("position" text, event text, audit_id uuid, occurred_at timestamp
     old_status @extschema@.provconn_status, new_status @extschema@.provconn_status,
     error_code text, reason text, version integer, seq bigint)
 LANGUAGE sql STABLE AS $function$
-SELECT pg_catalog.concat(l.seal_id, ':', l.leaf_index),
+SELECT pg_catalog.concat(l.seal_id, ':', l.leaf_index, ':', pg_catalog.left(provconn.hex(l.seal_hash), 8)),
        CASE WHEN a.audit_id IS NULL THEN 'archived' ELSE
            CASE a.action
                WHEN 'connect' THEN 'provider_connection'
@@ -139,7 +139,7 @@ SELECT pg_catalog.concat(l.seal_id, ':', l.leaf_index),
            CASE a.outcome WHEN 'refused' THEN 'failed' ELSE a.outcome END END,
        l.audit_id, a.occurred_at, a.connection_id, a.user_id, a.provider_id, a.provider_slug,
        a.action, a.outcome, a.old_status, a.new_status, a.error_code, a.reason, a.version, a.seq
-FROM (SELECT s.seal_id, i.leaf_index, i.audit_id, i.shard
+FROM (SELECT s.seal_id, s.seal_hash, i.leaf_index, i.audit_id, i.shard
       FROM provconn.seal AS s
       CROSS JOIN LATERAL (
           SELECT e.leaf_index, e.audit_id,
@@ -196,7 +196,8 @@ FROM (SELECT e.audit_id, e.connection_id, e.seq, e.entry_hash, e.origin, e.trans
              provconn.entry_hash(e.previous_hash, e.audit_id, e.occurred_at, e.connection_id, e.seq,
                  e.provider_id, e.provider_slug, e.action, e.outcome, e.old_status, e.new_status,
                  e.error_code, e.version, e.session_role, e.caller_role, e.origin, e.transaction_id,
-                 e.attempt_id, e.personal_hash) OPERATOR(pg_catalog.=) e.entry_hash AS is_whole,
+                 e.attempt_id, e.personal_hash) OPERATOR(pg_catalog.=) e.entry_hash
+                 AND e.shard_key OPERATOR(pg_catalog.=) provconn.shard_of(e.audit_id) AS is_whole,
              COALESCE(provconn.personal_hash(e.personal_salt, e.user_id, e.owner_id, e.reason,
                  e.application_name, e.client_address) OPERATOR(pg_catalog.=) e.personal_hash,
                  COALESCE(e.user_id::pg_catalog.text, e.owner_id::pg_catalog.text, e.reason,
@@ -235,6 +236,11 @@ CROSS JOIN LATERAL (
     WHERE a.audit_id IS NOT NULL AND l.audit_id IS NULL
         AND a.origin OPERATOR(pg_catalog.=) n.origin
         AND pg_catalog.pg_visible_in_snapshot(a.transaction_id, n.settled)
+    UNION ALL
+    SELECT 'forged', 'the row is of a transaction that has not been yet'
+    WHERE a.audit_id IS NOT NULL AND a.origin OPERATOR(pg_catalog.=) provconn.origin()
+        AND a.transaction_id OPERATOR(pg_catalog.>=) pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+        AND a.transaction_id IS DISTINCT FROM pg_catalog.pg_current_xact_id_if_assigned()
 ) AS f
 WHERE a.audit_id IS NULL OR l.audit_id IS NULL OR NOT a.is_whole OR NOT a.is_committed
     OR l.entry_hash OPERATOR(pg_catalog.<>) a.entry_hash
@@ -398,7 +404,8 @@ SELECT 'problem', CASE WHEN s.seal_id IS NULL THEN 'truncated' ELSE 'seal_mismat
        NULL::pg_catalog.uuid, NULL::pg_catalog.uuid, NULL::pg_catalog.int8, d.seal_id,
        CASE WHEN s.seal_id IS NULL THEN 'there is no seal of the digest''s number'
             ELSE 'the seal is not the one that the digest is of' END
-FROM (SELECT ($1 OPERATOR(pg_catalog.->>) 'seal_id')::pg_catalog.int8 AS seal_id) AS d
+FROM (SELECT CASE WHEN ($1 OPERATOR(pg_catalog.->>) 'seal_id') OPERATOR(pg_catalog.~) '^[0-9]{1,18}$'
+             THEN ($1 OPERATOR(pg_catalog.->>) 'seal_id')::pg_catalog.int8 END AS seal_id) AS d
 LEFT JOIN provconn.seal AS s ON s.seal_id OPERATOR(pg_catalog.=) d.seal_id
 WHERE s.seal_id IS NULL
     OR provconn.hex(s.seal_hash) IS DISTINCT FROM ($1 OPERATOR(pg_catalog.->>) 'seal_hash')
@@ -414,6 +421,28 @@ SELECT 'problem', 'trigger', NULL::pg_catalog.uuid, NULL::pg_catalog.uuid, NULL:
        NULL::pg_catalog.int8, pg_catalog.format('%s on %s is %s', w.name, w.oid::pg_catalog.regclass, w.problem)
 FROM provconn.wrong_trigger AS w
 ORDER BY w.place, w.oid::pg_catalog.regclass::pg_catalog.text, w.name
+$function$;
+
+-- All months that are put away, as the audit has it on record.
+CREATE FUNCTION provconn.archive_hash()
+RETURNS text LANGUAGE sql STABLE
+RETURN (SELECT provconn.hex(pg_catalog.sha256(pg_catalog.convert_to(COALESCE(
+        pg_catalog.string_agg(pg_catalog.format('%s %s %s %s', r.table_name, r.from_id, r.to_id, r.row_count),
+                              ';' ORDER BY r.from_id), ''), 'UTF8')))
+    FROM provconn.archive AS r);
+
+CREATE FUNCTION provconn.verify_archives()
+RETURNS TABLE (severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)
+LANGUAGE sql STABLE AS $function$
+SELECT 'problem', 'altered', n.audit_id, NULL::pg_catalog.uuid, NULL::pg_catalog.int8, NULL::pg_catalog.int8,
+       'the months in provconn.archive are not those that the audit says were detached'
+FROM (SELECT 1) AS one
+LEFT JOIN (SELECT a.audit_id, a.reason FROM provconn.audit AS a
+           WHERE a.action OPERATOR(pg_catalog.=) ANY ('{archive_audit,attach_audit}')
+               AND a.outcome OPERATOR(pg_catalog.=) 'succeeded'
+           ORDER BY a.audit_id DESC LIMIT 1) AS n ON true
+WHERE CASE WHEN n.audit_id IS NULL THEN EXISTS (SELECT FROM provconn.archive)
+      ELSE pg_catalog.right(n.reason, 64) IS DISTINCT FROM provconn.archive_hash() END
 $function$;
 
 -- What came in past the guards or was put away: no problem, but to be known.
@@ -433,7 +462,8 @@ WHERE a.origin OPERATOR(pg_catalog.<>) provconn.origin()
 GROUP BY a.origin
 UNION ALL
 SELECT 'notice', 'archived', NULL, NULL, NULL, NULL,
-       pg_catalog.format('%s rows of provconn.%I, detached at %s by role %s', r.row_count, r.table_name,
+       pg_catalog.format('%s rows of provconn.%I, %s to %s, detached at %s by role %s', r.row_count, r.table_name,
+                         r.from_id, r.to_id,
                          provconn.utc(r.detached_at), COALESCE(pg_catalog.quote_ident(r.session_role), '(none)'))
 FROM provconn.archive AS r
 $function$;

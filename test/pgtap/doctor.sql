@@ -625,9 +625,9 @@ SELECT past_triggers(:'month', format('UPDATE %s SET occurred_at = now() - ''2 h
 -- A slot that the library left behind.
 
 \set check worker
-\set detail 'replication slot "provconn" keeps WAL that nobody looks at'
+\set detail 'replication slot "provconn_reads" keeps WAL that nobody looks at'
 \set name 'a slot without a worker'
-SELECT pg_create_physical_replication_slot('provconn') \g /dev/null
+SELECT pg_create_physical_replication_slot('provconn_reads') \g /dev/null
 \ir doctor/mend.psql
 SELECT is_empty($$SELECT slot_name FROM pg_replication_slots$$, 'worker: the slot is gone');
 

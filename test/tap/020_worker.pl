@@ -243,7 +243,7 @@ $admin->must($_) for ('ALTER SYSTEM SET provconn.seal_interval = 0', 'SELECT pg_
 
 # --- a crash --------------------------------------------------------------------
 
-sub slot { return $admin->value(q(SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'provconn')); }
+sub slot { return $admin->value(q(SELECT restart_lsn FROM pg_replication_slots WHERE slot_name = 'provconn_reads')); }
 
 # Reveals that were under way, and one that had committed, though not to the disk.
 my $before = begin('crash', reveal(22, 'before a checkpoint'));
@@ -277,6 +277,21 @@ $node->restart;
 $admin = ProvconnNode::session($node);
 ok(ProvconnWorker::settle($admin), 'a worker comes after a restart');
 is(crash_record(), $record, 'nothing is told twice');
+# Every role may write messages to the WAL, but not sign them.
+my $forged = begin('forged', reveal(21, 'real'));
+my $message = message_of('real');
+isnt($message, '', 'the WAL has the message of a reveal');
+for my $forgery ($message, substr($message, 0, 100), 'x', '')
+{
+	(my $changed = $forgery) =~ s/real/fake/;
+	$admin->must("SELECT pg_logical_emit_message(false, 'provconn', '\\x" . unpack('H*', $changed) . "'::bytea)");
+}
+$admin->must('SELECT pg_switch_wal()');
+$admin = ProvconnWorker::crash($node, $forged);
+ok(ProvconnWorker::settle($admin), 'a worker comes to forged messages');
+is($admin->value("SELECT string_agg(concat_ws(' ', reason, outcome), ', ') FROM provconn_audit_log WHERE reason IN ('real', 'fake')"), 'real rolled_back', 'none of them is on record');
+is($admin->value('SELECT count(*) FROM provconn_verify_audit()'), '0', 'and all verifies');
+
 # A clean stop ends transactions, too; what is not on record by then is taken along.
 my $stopped = begin('stop', rename_to(28, 'under way'));
 my $kept = begin('stop', rename_to(29, 'prepared'), q(PREPARE TRANSACTION 'stop'));
@@ -291,6 +306,19 @@ ok(ProvconnWorker::settle($admin), 'a worker comes after another crash');
 is(crash_record(), "$record, z rolled_back", 'nothing is told twice');
 ok(ProvconnNode::wait_until(sub { $admin->value("SELECT '" . slot() . "'::pg_lsn > '$lsn'") eq 't' }, 15), 'the slot goes on');
 is($admin->value('SELECT count(*) FROM provconn_verify_audit()'), '0', 'all of it verifies');
+
+# The bytes of the message that the WAL has of a reveal with this purpose.
+sub message_of
+{
+	my ($purpose) = @_;
+
+	for my $file (glob($node->data_dir . '/pg_wal/0*'))
+	{
+		my $wal = slurp_file($file);
+		return $1 if $wal =~ /provconn\0(.{100,400}?\Q$purpose\E)/s;
+	}
+	return '';
+}
 
 # --- listeners, load, the slot ----------------------------------------------------
 
@@ -339,8 +367,8 @@ $session->must($_) for (reveal(39, 'y'), rename_to(39, 'kept'), 'SET provconn.no
 is(recorded('not preloaded'), 'reveal succeeded, rename succeeded, rename succeeded', 'what is committed is on record');
 is($admin->value('SELECT max(attempts_lost) FROM provconn_stats'), '0', 'nothing is counted as lost');
 is($admin->value('SELECT count(*) FROM provconn_verify_audit()'), '0', 'all of it verifies');
-is($admin->value(q(SELECT active FROM pg_replication_slots WHERE slot_name = 'provconn')), 'f', 'the slot is left to be dropped');
-$admin->must(q(SELECT pg_drop_replication_slot('provconn')));
+is($admin->value(q(SELECT active FROM pg_replication_slots WHERE slot_name = 'provconn_reads')), 'f', 'the slot is left to be dropped');
+$admin->must(q(SELECT pg_drop_replication_slot('provconn_reads')));
 unlike(ProvconnNode::log_since($node, 0), qr/TRAP:|PANIC:/, 'no assertion failed');
 $node->stop;
 

@@ -194,7 +194,7 @@ $flying->must($_) for ('BEGIN', 'SELECT ok FROM provconn_reveal(' . ProvconnWork
 ok(ProvconnNode::wait_until(sub { $admin->value('SELECT count(*) FROM provconn.seal') > 0 }, 10), 'the primary seals');
 $primary->wait_for_catchup($standby);
 is($reader->value(q(SELECT string_agg(backend_type, ' ') FROM pg_stat_activity WHERE backend_type LIKE 'provconn%')), 'provconn launcher', 'on a standby there is no worker');
-is($reader->value(q(SELECT restart_lsn <= pg_last_wal_replay_lsn() FROM pg_replication_slots WHERE slot_name = 'provconn')), 't', 'but a slot');
+is($reader->value(q(SELECT restart_lsn <= pg_last_wal_replay_lsn() FROM pg_replication_slots WHERE slot_name = 'provconn_reads')), 't', 'but a slot');
 is($reader->query("SELECT ok FROM provconn_rename(" . ProvconnWorker::user(1) . ", '$ids[1]', 'x')")->{error}{C}, '25006', 'it takes no commands');
 is($reader->value('SELECT count(*) FROM provconn_connections'), '5', 'but can be read');
 $primary->stop('immediate');
@@ -208,7 +208,7 @@ my $seals = $reader->value('SELECT count(*) FROM provconn.seal');
 $reader->must("SELECT ok FROM provconn_rename(" . ProvconnWorker::user(1) . ", '$ids[1]', 'x')");
 ok(ProvconnNode::wait_until(sub { $reader->value('SELECT count(*) FROM provconn.seal') > $seals }, 10), 'it seals');
 is($reader->value('SELECT count(*) FROM provconn_verify_audit()'), '0', 'all of it verifies');
-is($reader->value(q(SELECT active FROM pg_replication_slots WHERE slot_name = 'provconn')), 't', 'it has a slot of its own');
+is($reader->value(q(SELECT active FROM pg_replication_slots WHERE slot_name = 'provconn_reads')), 't', 'it has a slot of its own');
 $standby->stop;
 
 done_testing();
