@@ -279,11 +279,14 @@ ok(ProvconnWorker::settle($admin), 'a worker comes after a restart');
 is(crash_record(), $record, 'nothing is told twice');
 # Every role may write messages to the WAL, but not sign them.
 my $forged = begin('forged', reveal(21, 'real'));
+my $audit_id = pack('H*', $forged->value(q(SELECT translate(audit_id::text, '-', '') FROM provconn_audit_log WHERE reason = 'real')));
+(my $other_id = $audit_id) =~ s/(.)\z/chr(ord($1) ^ 1)/se;
 my $message = message_of('real');
 isnt($message, '', 'the WAL has the message of a reveal');
 for my $forgery ($message, substr($message, 0, 100), 'x', '')
 {
 	(my $changed = $forgery) =~ s/real/fake/;
+	$changed =~ s/\Q$audit_id\E/$other_id/;
 	$admin->must("SELECT pg_logical_emit_message(false, 'provconn', '\\x" . unpack('H*', $changed) . "'::bytea)");
 }
 $admin->must('SELECT pg_switch_wal()');
