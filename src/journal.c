@@ -28,25 +28,20 @@
 static void move_slot(XLogRecPtr to);
 static void drop_slot(void);
 static XLogRecPtr end_of_record(XLogRecPtr inserted);
-static bool acquire_slot(void);
+static bool acquire_slot(XLogRecPtr *from);
+static XLogRecPtr oldest_wal(void);
 static bool create_slot(void);
 static bool is_ours(XLogReaderState *reader, const xl_logical_message **message);
 
 XLogRecPtr
 provconn_journal_open(void)
 {
-	XLogRecPtr	from;
+	/* Without a slot as far back as the server is sure to have it. */
+	XLogRecPtr	from = GetRedoRecPtr();
 
-	if (!provconn_settings_keep_wal())
-		return GetRedoRecPtr();
-	if (!acquire_slot())
-	{
-		/* As far back as the server is sure to have it. */
-		from = GetRedoRecPtr();
+	if (provconn_settings_keep_wal() && !acquire_slot(&from))
 		(void) create_slot();
-		return from;
-	}
-	return MyReplicationSlot->data.restart_lsn;
+	return from;
 }
 
 void
@@ -94,7 +89,7 @@ provconn_journal_advance(void)
 		drop_slot();
 		return;
 	}
-	if (MyReplicationSlot == NULL && !acquire_slot() && !create_slot())
+	if (MyReplicationSlot == NULL && !acquire_slot(NULL) && !create_slot())
 		return;
 
 	/*
@@ -121,7 +116,7 @@ provconn_journal_follow(void)
 		drop_slot();
 		return redo;
 	}
-	if (MyReplicationSlot == NULL && !acquire_slot() && !create_slot())
+	if (MyReplicationSlot == NULL && !acquire_slot(NULL) && !create_slot())
 		return redo;
 	move_slot(redo);
 	return MyReplicationSlot->data.restart_lsn;
@@ -142,7 +137,7 @@ move_slot(XLogRecPtr to)
 static void
 drop_slot(void)
 {
-	if (MyReplicationSlot == NULL && !acquire_slot())
+	if (MyReplicationSlot == NULL && !acquire_slot(NULL))
 		return;
 	ReplicationSlotRelease();
 	ReplicationSlotDrop(SLOT, true);
@@ -159,24 +154,42 @@ end_of_record(XLogRecPtr inserted)
 	return inserted;
 }
 
+/* from is set to where its WAL begins, where there is some. */
 static bool
-acquire_slot(void)
+acquire_slot(XLogRecPtr *from)
 {
+	XLogRecPtr	begin;
 	ReplicationSlot *slot = max_replication_slots > 0 ? SearchNamedReplicationSlot(SLOT, true) : NULL;
 
 	/* A subscription's, perhaps. */
 	if (slot == NULL || SlotIsLogical(slot))
 		return false;
 	provconn_compat_acquire_slot(SLOT);
-	if (MyReplicationSlot->data.restart_lsn != InvalidXLogRecPtr)
+	begin = MyReplicationSlot->data.restart_lsn;
+	if (!provconn_compat_slot_is_lost(MyReplicationSlot))
+	{
+		if (from != NULL)
+			*from = begin;
 		return true;
-	/* Such a slot keeps nothing, and never will again. */
+	}
+	/* Such a slot keeps nothing, and never will again; some of its WAL may be there yet. */
+	if (from != NULL && begin != InvalidXLogRecPtr)
+		*from = Max(begin, oldest_wal());
 	ereport(WARNING,
 			(errmsg("the WAL that tells of reveals was removed"),
-			 errhint("Raise max_slot_wal_keep_size.")));
+			 errhint("%s", provconn_compat_lost_slot_hint(MyReplicationSlot))));
 	ReplicationSlotRelease();
 	ReplicationSlotDrop(SLOT, true);
 	return false;
+}
+
+static XLogRecPtr
+oldest_wal(void)
+{
+	XLogRecPtr	oldest;
+
+	XLogSegNoOffsetToRecPtr(XLogGetLastRemovedSegno() + 1, 0, wal_segment_size, oldest);
+	return oldest;
 }
 
 static bool
