@@ -127,17 +127,6 @@ provconn_compat_create_slot(const char *name)
 #endif
 }
 
-/* Whether the slot keeps no WAL, and never will again. */
-static inline bool
-provconn_compat_is_slot_invalid(const ReplicationSlot *slot)
-{
-#if PG_VERSION_NUM >= 160000
-	return slot->data.invalidated != RS_INVAL_NONE || slot->data.restart_lsn == InvalidXLogRecPtr;
-#else
-	return slot->data.restart_lsn == InvalidXLogRecPtr;
-#endif
-}
-
 static inline void
 provconn_compat_acquire_slot(const char *name)
 {
@@ -146,6 +135,27 @@ provconn_compat_acquire_slot(const char *name)
 #else
 	ReplicationSlotAcquire(name, true);
 #endif
+}
+
+/* Whether the server no longer keeps WAL for the slot; from 16 on that is for good. */
+static inline bool
+provconn_compat_slot_is_lost(const ReplicationSlot *slot)
+{
+#if PG_VERSION_NUM >= 160000
+	return slot->data.invalidated != RS_INVAL_NONE;
+#else
+	return slot->data.restart_lsn == InvalidXLogRecPtr;
+#endif
+}
+
+static inline const char *
+provconn_compat_lost_slot_hint(const ReplicationSlot *slot)
+{
+#if PG_VERSION_NUM >= 180000
+	if (slot->data.invalidated == RS_INVAL_IDLE_TIMEOUT)
+		return "Raise idle_replication_slot_timeout.";
+#endif
+	return "Raise max_slot_wal_keep_size.";
 }
 
 static inline Oid

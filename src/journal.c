@@ -31,7 +31,8 @@ typedef void (*Task) (void);
 static void move_slot(XLogRecPtr to);
 static void drop_slot(void);
 static XLogRecPtr end_of_record(XLogRecPtr inserted);
-static bool acquire_slot(void);
+static bool acquire_slot(XLogRecPtr *from);
+static XLogRecPtr oldest_wal(void);
 static bool try_to_acquire(void);
 static bool create_slot(void);
 static void acquire(void);
@@ -42,18 +43,12 @@ static bool is_ours(XLogReaderState *reader, const xl_logical_message **message)
 XLogRecPtr
 provconn_journal_open(void)
 {
-	XLogRecPtr	from;
+	/* Without a slot as far back as the server is sure to have it. */
+	XLogRecPtr	from = GetRedoRecPtr();
 
-	if (!provconn_settings_keep_wal())
-		return GetRedoRecPtr();
-	if (!acquire_slot())
-	{
-		/* As far back as the server is sure to have it. */
-		from = GetRedoRecPtr();
+	if (provconn_settings_keep_wal() && !acquire_slot(&from))
 		(void) create_slot();
-		return from;
-	}
-	return MyReplicationSlot->data.restart_lsn;
+	return from;
 }
 
 void
@@ -101,7 +96,7 @@ provconn_journal_advance(void)
 		drop_slot();
 		return;
 	}
-	if (MyReplicationSlot == NULL && !acquire_slot() && !create_slot())
+	if (MyReplicationSlot == NULL && !acquire_slot(NULL) && !create_slot())
 		return;
 
 	/*
@@ -128,7 +123,7 @@ provconn_journal_follow(void)
 		drop_slot();
 		return redo;
 	}
-	if (MyReplicationSlot == NULL && !acquire_slot() && !create_slot())
+	if (MyReplicationSlot == NULL && !acquire_slot(NULL) && !create_slot())
 		return redo;
 	move_slot(redo);
 	return MyReplicationSlot->data.restart_lsn;
@@ -149,7 +144,7 @@ move_slot(XLogRecPtr to)
 static void
 drop_slot(void)
 {
-	if (MyReplicationSlot == NULL && !acquire_slot())
+	if (MyReplicationSlot == NULL && !acquire_slot(NULL))
 		return;
 	ReplicationSlotRelease();
 	ReplicationSlotDrop(SLOT, true);
@@ -166,23 +161,41 @@ end_of_record(XLogRecPtr inserted)
 	return inserted;
 }
 
+/* from is set to where its WAL begins, where there is some. */
 static bool
-acquire_slot(void)
+acquire_slot(XLogRecPtr *from)
 {
+	XLogRecPtr	begin;
 	ReplicationSlot *slot = max_replication_slots > 0 ? SearchNamedReplicationSlot(SLOT, true) : NULL;
 
 	/* Not ours, in spite of its name. */
 	if (slot == NULL || SlotIsLogical(slot) || !try_to_acquire())
 		return false;
-	if (!provconn_compat_is_slot_invalid(MyReplicationSlot))
+	begin = MyReplicationSlot->data.restart_lsn;
+	if (!provconn_compat_slot_is_lost(MyReplicationSlot))
+	{
+		if (from != NULL)
+			*from = begin;
 		return true;
-	/* Such a slot keeps nothing, and never will again. */
+	}
+	/* Such a slot keeps nothing, and never will again; some of its WAL may be there yet. */
+	if (from != NULL && begin != InvalidXLogRecPtr)
+		*from = Max(begin, oldest_wal());
 	ereport(WARNING,
 			(errmsg("the WAL that tells of reveals was removed"),
-			 errhint("Raise max_slot_wal_keep_size.")));
+			 errhint("%s", provconn_compat_lost_slot_hint(MyReplicationSlot))));
 	ReplicationSlotRelease();
 	ReplicationSlotDrop(SLOT, true);
 	return false;
+}
+
+static XLogRecPtr
+oldest_wal(void)
+{
+	XLogRecPtr	oldest;
+
+	XLogSegNoOffsetToRecPtr(XLogGetLastRemovedSegno() + 1, 0, wal_segment_size, oldest);
+	return oldest;
 }
 
 /* Nobody waits for who else may have it. */

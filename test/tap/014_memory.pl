@@ -24,21 +24,22 @@ use Test::More;
 # most, by the size of the secret; then of the keys.  What is bound as provconn_secret
 # leaves none.  The portal keeps parameters of type text, the scanner literals, and
 # executor, tuplestore and output functions what is returned; how much of that is
-# overwritten soon depends on the allocator, so that there is some room.
+# overwritten soon depends on the allocator, so that there is some room: of a large
+# literal PostgreSQL 18 leaves up to four, also after SELECT length('...').
 my %limit = (
 	'connect, untyped'        => [ 0, 0 ],
 	'connect, binary'         => [ 0, 0 ],
-	'connect, literal'        => [ 1, 2 ],
+	'connect, literal'        => [ 1, 4 ],
 	'connect, text'           => [ 3, 3 ],
 	'refresh, untyped'        => [ 0, 0 ],
 	'refresh, binary'         => [ 0, 0 ],
-	'refresh, literal'        => [ 1, 2 ],
+	'refresh, literal'        => [ 1, 4 ],
 	'refresh_batch, untyped'  => [ 0, 0 ],
 	'refresh_batch, binary'   => [ 0, 0 ],
-	'refresh_batch, literal'  => [ 1, 2 ],
+	'refresh_batch, literal'  => [ 1, 4 ],
 	'reauthenticate, untyped' => [ 0, 0 ],
 	'reauthenticate, binary'  => [ 0, 0 ],
-	'reauthenticate, literal' => [ 1, 2 ],
+	'reauthenticate, literal' => [ 1, 4 ],
 	'refresh, carried over'   => [ 0, 0 ],
 	'reveal'                  => [ 6, 6 ],
 	'claim_due'               => [ 6, 6 ]);
