@@ -163,6 +163,8 @@ INSERT INTO expected VALUES
 ('provconn.verify_seals', 'has_key boolean', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
 ('provconn.verify_digest', 'digest jsonb', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
 ('provconn.verify_triggers', '', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
+('provconn.archive_hash', '', 'text', 'stable parallel unsafe'),
+('provconn.verify_archives', '', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe'),
 ('provconn.verify_imports', '', 'TABLE(severity text, problem text, audit_id uuid, connection_id uuid, seq bigint, seal_id bigint, detail text)', 'stable parallel unsafe');
 
 CREATE TEMP VIEW actual AS
@@ -198,7 +200,7 @@ SELECT is_empty('SELECT function FROM actual WHERE proleakproof', 'no function c
 SELECT set_eq($$SELECT function FROM actual WHERE lanname <> 'c'$$,
     ARRAY['provconn.utc', 'provconn.hex', 'provconn.entry_json', 'provconn.seal_json', 'provconn.is_archived',
           'provconn.verify_rows', 'provconn.verify_erasures', 'provconn.verify_chains', 'provconn.verify_seals',
-          'provconn.verify_digest', 'provconn.verify_triggers', 'provconn.verify_imports', 'provconn.events_after',
+          'provconn.verify_digest', 'provconn.verify_triggers', 'provconn.verify_imports', 'provconn.events_after', 'provconn.archive_hash', 'provconn.verify_archives',
           'provconn.digest_json', 'provconn.shard_of', 'provconn.verify_rows_of', 'provconn.verify_erasures_of',
           'provconn.verify_chains_of', 'provconn.user_rows', 'provconn.report_time', 'provconn.report_counts',
           'provconn.report_connections', 'provconn.report_rows', 'provconn.report_events', 'provconn.report_problems',

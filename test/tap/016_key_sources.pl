@@ -109,7 +109,7 @@ is(slurp_file("$dir/runs"), "ran\n", 'without running the program again');
 ProvconnNode::write_key(ProvconnNode::key_file($node), "2:$key{3}\n");
 $session = ProvconnNode::session($node);
 $session->must("SET provconn.key_file = '" . ProvconnNode::key_file($node) . "'");
-is(fault($session, reveal($first)), 'PV102 master key 2 is not the one that wrapped data key 1', 'a file, where one is set, comes first');
+is(fault($session, reveal($first)), 'PV102 master key 2 is not the one that wrapped data key 2', 'a file, where one is set, comes first');
 $session->close;
 is(grep({ index(slurp_file($node->logfile), $_) >= 0 } values %key), 0, 'no key is in the log');
 
