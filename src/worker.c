@@ -147,7 +147,9 @@ provconn_launcher_main(Datum argument)
 		from = provconn_journal_follow();
 		wait_a_while(PROMOTION_MS);
 	}
+	pgstat_report_activity(STATE_RUNNING, "reading what the WAL tells of reveals");
 	read_journal(from);
+	pgstat_report_activity(STATE_IDLE, NULL);
 	advance_at = 0;
 	for (;;)
 	{

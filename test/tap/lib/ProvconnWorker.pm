@@ -47,6 +47,9 @@ sub settle
 	my ($session, $seconds) = @_;
 	my $name = 'sentinel ' . ++$sentinels . " of $$";
 
+	# What the WAL tells after a crash comes before the sentinel.
+	ProvconnNode::wait_until(sub { $session->value(q(SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'provconn launcher' AND state = 'idle')) > 0 }, $seconds // 60)
+	  or return 0;
 	$session->must($_) for ('BEGIN', "SELECT provconn_mark_expired('00000000-0000-4000-8000-000000000000', '$name')", 'ROLLBACK');
 	return ProvconnNode::wait_until(
 		sub { $session->value("SELECT count(*) FROM provconn_audit_log WHERE reason = '$name' AND outcome = 'rolled_back'") > 0 },
