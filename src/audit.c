@@ -110,7 +110,7 @@ provconn_audit_stamp(int shard, TimestampTz now)
 	/* What one session does within a millisecond stays in order, for each shard. */
 	if (memcmp(&stamp.audit_id, &last_id, ID_PREFIX) == 0 &&
 		memcmp(&stamp.audit_id, &last_id, sizeof(last_id)) < 0)
-		stamp.audit_id = provconn_uuid7_after(&last_id);
+		stamp.audit_id = provconn_uuid7_after(&last_id, &stamp.audit_id);
 	last_id = stamp.audit_id;
 	stamp.occurred_at = now;
 	stamp.seq = 0;

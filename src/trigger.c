@@ -534,7 +534,7 @@ keep_order(const Version *old, ProvconnAuditStamp *stamp)
 
 	if (memcmp(&stamp->audit_id, &before, sizeof(before)) <= 0 &&
 		provconn_uuid7_shard(&before) == provconn_uuid7_shard(&stamp->audit_id))
-		stamp->audit_id = provconn_uuid7_after(&before);
+		stamp->audit_id = provconn_uuid7_after(&before, &stamp->audit_id);
 }
 
 /* The hash of the last row of a connection's chain. */

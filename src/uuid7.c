@@ -12,6 +12,7 @@
 
 #include <string.h>
 
+#define RAND_B_MASK ((UINT64_C(1) << 62) - 1)
 #define MAX_UNIX_MS ((UINT64_C(1) << 48) - 1)	/* in the year 10889 */
 
 ProvconnUuid
@@ -49,24 +50,26 @@ provconn_uuid7_floor(uint64_t unix_ms)
 	return provconn_uuid7_make(unix_ms, 0, zeros);
 }
 
-/* Section 6.2, method 2: the 62 random bits count up, and at their end the time does. */
+/* Section 6.2, method 2: the random bits count up, and at their end the time does. */
 ProvconnUuid
-provconn_uuid7_after(const ProvconnUuid *uuid)
+provconn_uuid7_after(const ProvconnUuid *uuid, const ProvconnUuid *fresh)
 {
 	ProvconnUuid next = *uuid;
+	uint64_t	step = 0;
+	uint64_t	low = 0;
 	int			i;
 
-	for (i = 15; i > 8; i--)
-		if (++next.bytes[i] != 0)
-			return next;
-	if ((next.bytes[8] & 0x3F) != 0x3F)
-	{
-		next.bytes[8]++;
-		return next;
-	}
-	next.bytes[8] &= 0xC0;
-	for (i = 5; i >= 0; i--)
+	for (i = 12; i < 16; i++)
+		step = step << 8 | fresh->bytes[i];
+	for (i = 8; i < 16; i++)
+		low = low << 8 | uuid->bytes[i];
+	low = (low & RAND_B_MASK) + step + 1;
+	for (i = 5; low > RAND_B_MASK && i >= 0; i--)
 		if (++next.bytes[i] != 0)
 			break;
+	low &= RAND_B_MASK;
+	for (i = 15; i >= 8; i--, low >>= 8)
+		next.bytes[i] = (unsigned char) (low & 0xff);
+	next.bytes[8] |= 0x80;
 	return next;
 }

@@ -14,8 +14,12 @@
 extern ProvconnUuid provconn_uuid7_make(uint64_t unix_ms, int shard,
 										const unsigned char random[8]);
 
-/* The next greater UUIDv7 of the same shard: as random, but for its order. */
-extern ProvconnUuid provconn_uuid7_after(const ProvconnUuid *uuid);
+/*
+ * A UUIDv7 of the same shard that is greater by 1 to 2^32.  How much is for the
+ * random bits of fresh, another UUIDv7, to say: who else goes on from the same
+ * one must not come to the same.
+ */
+extern ProvconnUuid provconn_uuid7_after(const ProvconnUuid *uuid, const ProvconnUuid *fresh);
 
 /* The 12 bits where a UUIDv7 of ours carries its shard; any UUID will do. */
 extern int	provconn_uuid7_shard(const ProvconnUuid *uuid);

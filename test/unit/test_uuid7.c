@@ -68,6 +68,32 @@ test_order(void)
 	ok(memcmp(far_away.bytes, first.bytes, 16) > 0, "a time past 48 bits sorts late");
 }
 
+/* One after another, by the last four bytes of a third. */
+static void
+check_after(const char *random, const char *step, const char *expected, const char *name)
+{
+	ProvconnUuid uuid = make_uuid(UINT64_C(0x0000000000FF), 0xABC, random);
+	ProvconnUuid fresh = make_uuid(1, 0, step);
+	ProvconnUuid next = provconn_uuid7_after(&uuid, &fresh);
+
+	check_uuid(next, expected, name);
+	ok(memcmp(next.bytes, uuid.bytes, sizeof(next.bytes)) > 0, "%s: it is greater", name);
+	is(provconn_uuid7_shard(&next), 0xABC, "%s: in the same shard", name);
+}
+
+static void
+test_after(void)
+{
+	check_after("\0\0\0\0\0\0\0\0", "\0\0\0\0\0\0\0\0",
+				"00000000-00FF-7ABC-8000-000000000001", "the least step");
+	check_after("\0\0\0\0\377\377\377\377", "\0\0\0\0\377\377\377\377",
+				"00000000-00FF-7ABC-8000-0001FFFFFFFF", "the greatest step");
+	check_after("\377\377\377\377\377\377\377\377", "\0\0\0\0\0\0\0\0",
+				"00000000-0100-7ABC-8000-000000000000", "at the end of the bits the time goes on");
+	check_after("\377\377\377\377\377\377\377\376", "\0\0\0\0\0\0\0\2",
+				"00000000-0100-7ABC-8000-000000000001", "and the rest of the step counts");
+}
+
 int
 main(void)
 {
@@ -90,5 +116,6 @@ main(void)
 	is(provconn_uuid7_shard(&any), 4095, "the shard of a UUID that is none of ours");
 	test_shards();
 	test_order();
+	test_after();
 	return tap_done();
 }

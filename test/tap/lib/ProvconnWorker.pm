@@ -62,9 +62,9 @@ sub reconnect
 	my ($node, %opt) = @_;
 	my $session;
 
-	ProvconnNode::wait_until(sub { eval { ($session = ProvconnNode::session($node, %opt))->value('SELECT 1') } }, 60)
-	  or die "the server does not come back\n";
-	settle($session) or die "the worker does not come back\n";
+	# The postmaster may not have ended it yet, which it does with all.
+	ProvconnNode::wait_until(sub { eval { settle($session = ProvconnNode::session($node, %opt), 30) } }, 90)
+	  or die "the server or its worker does not come back\n";
 	return $session;
 }
 
