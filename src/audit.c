@@ -76,9 +76,11 @@ static ProvconnAuditFrame *current_frame = NULL;
 static bool erasing = false;
 static ProvconnUuid last_id;
 
+static void describe_roles(ProvconnAttempt *attempt, Oid caller);
+static void fill_row(ProvconnAuditRow *row, const ProvconnAuditStamp *stamp,
+					 const ProvconnAttempt *facts, const char *outcome);
 static void set_uuid(ProvconnValues *row, int column, const ProvconnUuid *uuid);
 static void set_span(ProvconnValues *row, int column, ProvconnSpan span);
-static void set_cstring(ProvconnValues *row, int column, const char *string);
 static void set_status(ProvconnValues *row, int column, ProvconnStatus status);
 static void set_client_address(ProvconnValues *row);
 static Datum client_address(bool *isnull);
@@ -119,12 +121,12 @@ provconn_audit_stamp(int shard, TimestampTz now)
 }
 
 int
-provconn_audit_shard(const ProvconnAuditEntry *entry)
+provconn_audit_shard(const ProvconnUuid *connection_id, const ProvconnUuid *user_id)
 {
-	if (entry->connection_id != NULL)
-		return provconn_uuid7_shard(entry->connection_id);
-	if (entry->user_id != NULL)
-		return provconn_shard_of_user(entry->user_id);
+	if (connection_id != NULL)
+		return provconn_uuid7_shard(connection_id);
+	if (user_id != NULL)
+		return provconn_shard_of_user(user_id);
 	return 0;
 }
 
@@ -133,40 +135,29 @@ provconn_audit_compose(const ProvconnAuditEntry *entry, const ProvconnAuditStamp
 					   ProvconnAuditRow *row)
 {
 	ProvconnValues *values = &row->values;
-	ProvconnSpan reason = entry->reason;
+	ProvconnAttempt facts = {0};
 
-	memset(row, 0, sizeof(*row));
-	row->stamp = *stamp;
-	provconn_values_set(values, ENTRY_SHARD_KEY,
-						Int32GetDatum(provconn_uuid7_shard(&stamp->audit_id)));
-	set_uuid(values, ENTRY_AUDIT_ID, &stamp->audit_id);
-	provconn_values_set(values, ENTRY_OCCURRED_AT, TimestampTzGetDatum(stamp->occurred_at));
-	set_uuid(values, ENTRY_CONNECTION_ID, entry->connection_id);
+	facts.connection_id = entry->connection_id;
+	facts.user_id = entry->user_id;
+	facts.owner_id = entry->owner_id;
+	facts.provider_id = entry->provider_id;
+	facts.old_status = entry->old_status;
+	facts.new_status = entry->new_status;
+	facts.has_version = entry->has_version;
+	facts.version = entry->version;
+	facts.action = span_of(entry->action);
+	facts.error_code = span_of(entry->error_code);
+	facts.provider_slug = entry->provider_slug;
+	facts.reason = entry->reason;
+	if (facts.reason.data != NULL)
+		facts.reason.len = pg_mbcharcliplen(facts.reason.data, facts.reason.len, PROVCONN_REASON_MAX);
+	describe_roles(&facts, entry->caller);
+
+	fill_row(row, stamp, &facts, entry->outcome);
 	if (stamp->seq > 0)
 		provconn_values_set(values, ENTRY_SEQ, Int64GetDatum(stamp->seq));
 	if (stamp->seq > 1)
 		provconn_values_set(values, ENTRY_PREVIOUS_HASH, provconn_digest_datum(stamp->previous));
-	set_uuid(values, ENTRY_PROVIDER_ID, entry->provider_id);
-	set_span(values, ENTRY_PROVIDER_SLUG, entry->provider_slug);
-	set_cstring(values, ENTRY_ACTION, entry->action);
-	set_cstring(values, ENTRY_OUTCOME, entry->outcome);
-	set_status(values, ENTRY_OLD_STATUS, entry->old_status);
-	set_status(values, ENTRY_NEW_STATUS, entry->new_status);
-	set_cstring(values, ENTRY_ERROR_CODE, entry->error_code);
-	if (entry->has_version)
-		provconn_values_set(values, ENTRY_VERSION, Int32GetDatum(entry->version));
-	set_cstring(values, ENTRY_SESSION_ROLE, GetUserNameFromId(GetSessionUserId(), true));
-	set_cstring(values, ENTRY_CALLER_ROLE, GetUserNameFromId(entry->caller, true));
-	provconn_values_set(values, ENTRY_ORIGIN, Int32GetDatum(provconn_entry_origin()));
-	provconn_values_set(values, ENTRY_TRANSACTION_ID,
-						FullTransactionIdGetDatum(GetTopFullTransactionId()));
-
-	set_uuid(values, ENTRY_USER_ID, entry->user_id);
-	set_uuid(values, ENTRY_OWNER_ID, entry->owner_id);
-	if (reason.data != NULL)
-		reason.len = pg_mbcharcliplen(reason.data, reason.len, PROVCONN_REASON_MAX);
-	set_span(values, ENTRY_REASON, reason);
-	set_cstring(values, ENTRY_APPLICATION_NAME, application_name);
 	set_client_address(values);
 	seal_row(row);
 }
@@ -190,14 +181,10 @@ provconn_audit_write(const ProvconnAuditEntry *entry, const ProvconnAuditStamp *
 void
 provconn_audit_describe_session(ProvconnAttempt *attempt, Oid caller)
 {
-	char	   *session_role = GetUserNameFromId(GetSessionUserId(), true);
-	char	   *caller_role = GetUserNameFromId(caller, true);
 	bool		isnull;
 	Datum		address = client_address(&isnull);
 
-	attempt->session_role = span_of(session_role);
-	attempt->caller_role = span_of(caller_role);
-	attempt->application_name = span_of(application_name);
+	describe_roles(attempt, caller);
 	attempt->client_address = span_of(isnull ? NULL :
 									  DatumGetCString(DirectFunctionCall1(inet_out, address)));
 }
@@ -205,47 +192,25 @@ provconn_audit_describe_session(ProvconnAttempt *attempt, Oid caller)
 void
 provconn_audit_record_attempt(const ProvconnAttempt *attempt)
 {
-	ProvconnAuditRow row = {0};
-	ProvconnValues *values = &row.values;
-	int			shard = attempt->connection_id != NULL ? provconn_uuid7_shard(attempt->connection_id) :
-		attempt->user_id != NULL ? provconn_shard_of_user(attempt->user_id) : 0;
+	ProvconnAuditRow row;
+	ProvconnAuditStamp stamp;
 	Datum		keys[2];
 
-	row.stamp = provconn_audit_stamp(shard, attempt->occurred_at);
+	stamp = provconn_audit_stamp(provconn_audit_shard(attempt->connection_id, attempt->user_id),
+								 attempt->occurred_at);
 	if (attempt->audit_id != NULL)
-		row.stamp.audit_id = *attempt->audit_id;
-	keys[0] = Int32GetDatum(provconn_uuid7_shard(&row.stamp.audit_id));
-	keys[1] = UUIDPGetDatum((const pg_uuid_t *) &row.stamp.audit_id);
+		stamp.audit_id = *attempt->audit_id;
+	keys[0] = Int32GetDatum(provconn_uuid7_shard(&stamp.audit_id));
+	keys[1] = UUIDPGetDatum((const pg_uuid_t *) &stamp.audit_id);
 	if (provconn_store_run(&provconn_entry_table, &find_row, keys, NULL, 0, NULL, NULL) > 0)
 		return;
 
-	provconn_values_set(values, ENTRY_SHARD_KEY, keys[0]);
-	provconn_values_set(values, ENTRY_AUDIT_ID, keys[1]);
-	provconn_values_set(values, ENTRY_OCCURRED_AT, TimestampTzGetDatum(attempt->occurred_at));
-	set_uuid(values, ENTRY_CONNECTION_ID, attempt->connection_id);
-	set_uuid(values, ENTRY_PROVIDER_ID, attempt->provider_id);
-	set_span(values, ENTRY_PROVIDER_SLUG, attempt->provider_slug);
-	set_span(values, ENTRY_ACTION, attempt->action);
-	set_cstring(values, ENTRY_OUTCOME, "rolled_back");
-	set_status(values, ENTRY_OLD_STATUS, attempt->old_status);
-	set_status(values, ENTRY_NEW_STATUS, attempt->new_status);
-	set_span(values, ENTRY_ERROR_CODE, attempt->error_code);
-	if (attempt->has_version)
-		provconn_values_set(values, ENTRY_VERSION, Int32GetDatum(attempt->version));
-	set_span(values, ENTRY_SESSION_ROLE, attempt->session_role);
-	set_span(values, ENTRY_CALLER_ROLE, attempt->caller_role);
-	provconn_values_set(values, ENTRY_ORIGIN, Int32GetDatum(provconn_entry_origin()));
-	provconn_values_set(values, ENTRY_TRANSACTION_ID,
-						FullTransactionIdGetDatum(GetTopFullTransactionId()));
+	fill_row(&row, &stamp, attempt, "rolled_back");
 	if (attempt->transaction_id != 0)
-		provconn_values_set(values, ENTRY_ATTEMPT_ID,
+		provconn_values_set(&row.values, ENTRY_ATTEMPT_ID,
 							FullTransactionIdGetDatum(FullTransactionIdFromU64(attempt->transaction_id)));
-	set_uuid(values, ENTRY_USER_ID, attempt->user_id);
-	set_uuid(values, ENTRY_OWNER_ID, attempt->owner_id);
-	set_span(values, ENTRY_REASON, attempt->reason);
-	set_span(values, ENTRY_APPLICATION_NAME, attempt->application_name);
 	if (attempt->client_address.data != NULL)
-		provconn_values_set(values, ENTRY_CLIENT_ADDRESS,
+		provconn_values_set(&row.values, ENTRY_CLIENT_ADDRESS,
 							DirectFunctionCall1(inet_in, CStringGetDatum(pnstrdup(attempt->client_address.data,
 																				  attempt->client_address.len))));
 	seal_row(&row);
@@ -315,6 +280,48 @@ provconn_audit_frame(const ProvconnUuid *connection_id)
 }
 
 static void
+describe_roles(ProvconnAttempt *attempt, Oid caller)
+{
+	attempt->session_role = span_of(GetUserNameFromId(GetSessionUserId(), true));
+	attempt->caller_role = span_of(GetUserNameFromId(caller, true));
+	attempt->application_name = span_of(application_name);
+}
+
+/* What all rows have; the stamp decides over id and time. */
+static void
+fill_row(ProvconnAuditRow *row, const ProvconnAuditStamp *stamp, const ProvconnAttempt *facts,
+		 const char *outcome)
+{
+	ProvconnValues *values = &row->values;
+
+	memset(row, 0, sizeof(*row));
+	row->stamp = *stamp;
+	provconn_values_set(values, ENTRY_SHARD_KEY,
+						Int32GetDatum(provconn_uuid7_shard(&stamp->audit_id)));
+	set_uuid(values, ENTRY_AUDIT_ID, &stamp->audit_id);
+	provconn_values_set(values, ENTRY_OCCURRED_AT, TimestampTzGetDatum(stamp->occurred_at));
+	set_uuid(values, ENTRY_CONNECTION_ID, facts->connection_id);
+	set_uuid(values, ENTRY_PROVIDER_ID, facts->provider_id);
+	set_span(values, ENTRY_PROVIDER_SLUG, facts->provider_slug);
+	set_span(values, ENTRY_ACTION, facts->action);
+	set_span(values, ENTRY_OUTCOME, span_of(outcome));
+	set_status(values, ENTRY_OLD_STATUS, facts->old_status);
+	set_status(values, ENTRY_NEW_STATUS, facts->new_status);
+	set_span(values, ENTRY_ERROR_CODE, facts->error_code);
+	if (facts->has_version)
+		provconn_values_set(values, ENTRY_VERSION, Int32GetDatum(facts->version));
+	set_span(values, ENTRY_SESSION_ROLE, facts->session_role);
+	set_span(values, ENTRY_CALLER_ROLE, facts->caller_role);
+	provconn_values_set(values, ENTRY_ORIGIN, Int32GetDatum(provconn_entry_origin()));
+	provconn_values_set(values, ENTRY_TRANSACTION_ID,
+						FullTransactionIdGetDatum(GetTopFullTransactionId()));
+	set_uuid(values, ENTRY_USER_ID, facts->user_id);
+	set_uuid(values, ENTRY_OWNER_ID, facts->owner_id);
+	set_span(values, ENTRY_REASON, facts->reason);
+	set_span(values, ENTRY_APPLICATION_NAME, facts->application_name);
+}
+
+static void
 set_uuid(ProvconnValues *row, int column, const ProvconnUuid *uuid)
 {
 	ProvconnUuid *copy;
@@ -332,13 +339,6 @@ set_span(ProvconnValues *row, int column, ProvconnSpan span)
 	if (span.data != NULL)
 		provconn_values_set(row, column,
 							PointerGetDatum(cstring_to_text_with_len(span.data, span.len)));
-}
-
-static void
-set_cstring(ProvconnValues *row, int column, const char *string)
-{
-	if (string != NULL)
-		provconn_values_set(row, column, CStringGetTextDatum(string));
 }
 
 static void

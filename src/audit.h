@@ -98,7 +98,7 @@ extern void provconn_audit_describe_session(ProvconnAttempt *attempt, Oid caller
 extern void provconn_audit_record_attempt(const ProvconnAttempt *attempt);
 
 /* The shard that a row without a change belongs to: the connection's, else the user's. */
-extern int	provconn_audit_shard(const ProvconnAuditEntry *entry);
+extern int	provconn_audit_shard(const ProvconnUuid *connection_id, const ProvconnUuid *user_id);
 
 /*
  * Clears the personal values and salts of all rows that name a user; the

@@ -122,7 +122,7 @@ provconn_call_refuse(const ProvconnCall *call, ProvconnRefusal refusal,
 		else if (memcmp(entry.user_id, &connection->user_id, sizeof(ProvconnUuid)) != 0)
 			entry.owner_id = &connection->user_id;
 	}
-	stamp = provconn_audit_stamp(provconn_audit_shard(&entry), call->now);
+	stamp = provconn_audit_stamp(provconn_audit_shard(entry.connection_id, entry.user_id), call->now);
 	provconn_audit_write(&entry, &stamp);
 	provconn_attempt_end(call->attempt);
 
@@ -196,7 +196,7 @@ provconn_call_note(ProvconnCall *call, const char *format,...)
 	entry.user_id = call->user_id;
 	entry.reason.data = reason;
 	entry.reason.len = strlen(reason);
-	stamp = provconn_audit_stamp(provconn_audit_shard(&entry), call->now);
+	stamp = provconn_audit_stamp(provconn_audit_shard(entry.connection_id, entry.user_id), call->now);
 	provconn_audit_write(&entry, &stamp);
 	provconn_attempt_end(call->attempt);
 }

@@ -318,12 +318,6 @@ provconn_ring_detach_worker(int at)
 		SetLatch(shared->launcher);
 }
 
-bool
-provconn_ring_has_worker(int at)
-{
-	return shared->rings[at].worker != NULL;
-}
-
 void
 provconn_ring_set_launcher(Latch *latch)
 {

@@ -55,7 +55,6 @@ extern bool provconn_ring_wait(int ring, int seconds);
 /* Says who reads: a worker comes to its database, and leaves. */
 extern bool provconn_ring_attach_worker(int ring);
 extern void provconn_ring_detach_worker(int ring);
-extern bool provconn_ring_has_worker(int ring);
 
 /* Who starts workers, to be woken where none is there. */
 extern void provconn_ring_set_launcher(Latch *latch);

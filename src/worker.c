@@ -93,10 +93,11 @@ static bool record_attempts(int ring);
 static size_t record_batch(int ring, const char *bytes, size_t size, bool one_by_one);
 static void record_one(const ProvconnAttempt *attempt, List **open);
 static bool is_signed(const ProvconnAttempt *attempt);
-static bool skip_failing(int ring, const ProvconnAttempt *attempt);
+static bool skip_failing(int ring);
 static long housekeeping_ms(void);
 static void keep_house(void);
 static void run_task(const char *name, Task task);
+static ErrorData *catch_error(MemoryContext context);
 static void seal_audit(void);
 static void expire_connections(void);
 static bool is_settled(void);
@@ -342,14 +343,8 @@ read_journal(XLogRecPtr from)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = catch_error(caller);
 
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		AbortCurrentTransaction();
-		if (error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
-			ReThrowError(error);
 		ereport(WARNING,
 				(errmsg("provconn could not read what the WAL tells of reveals before a crash: %s", error->message),
 				 errdetail("Reveals whose transactions the crash ended may not be on record.")));
@@ -549,7 +544,7 @@ record_batch(int ring, const char *bytes, size_t size, bool one_by_one)
 		memcpy(&entry_size, bytes + done, sizeof(entry_size));
 		if (provconn_attempt_decode(bytes + done + sizeof(entry_size), entry_size, &attempt))
 		{
-			if (one_by_one && skip_failing(ring, &attempt))
+			if (one_by_one && skip_failing(ring))
 				provconn_attempt_lose(ring, &attempt);
 			else
 				record_one(&attempt, &open);
@@ -612,7 +607,7 @@ is_signed(const ProvconnAttempt *attempt)
 
 /* One that could not be put on record by itself either, is given up. */
 static bool
-skip_failing(int ring, const ProvconnAttempt *attempt)
+skip_failing(int ring)
 {
 	return provconn_ring_failures(ring, 0) > 2 * MAX_FAILURES;
 }
@@ -647,14 +642,8 @@ run_task(const char *name, Task task)
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
+		ErrorData  *error = catch_error(caller);
 
-		MemoryContextSwitchTo(caller);
-		error = CopyErrorData();
-		FlushErrorState();
-		AbortCurrentTransaction();
-		if (error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
-			ReThrowError(error);
 		ereport(LOG,
 				(errcode(error->sqlerrcode),
 				 errmsg("provconn worker failed at %s: %s", name, error->message),
@@ -664,6 +653,21 @@ run_task(const char *name, Task task)
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);
 	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* The error that was caught; its transaction is over.  A shutdown goes on. */
+static ErrorData *
+catch_error(MemoryContext context)
+{
+	ErrorData  *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	FlushErrorState();
+	AbortCurrentTransaction();
+	if (error->sqlerrcode == ERRCODE_ADMIN_SHUTDOWN)
+		ReThrowError(error);
+	return error;
 }
 
 static void
