@@ -185,6 +185,9 @@ provconn_audit_describe_session(ProvconnAttempt *attempt, Oid caller)
 	Datum		address = client_address(&isnull);
 
 	describe_roles(attempt, caller);
+	/* It is kept, and a trigger may SET another one meanwhile. */
+	if (application_name != NULL)
+		attempt->application_name = span_of(pstrdup(application_name));
 	attempt->client_address = span_of(isnull ? NULL :
 									  DatumGetCString(DirectFunctionCall1(inet_out, address)));
 }

@@ -91,7 +91,7 @@ extern void provconn_audit_insert(const ProvconnAuditRow *row);
 extern void provconn_audit_write(const ProvconnAuditEntry *entry,
 								 const ProvconnAuditStamp *stamp);
 
-/* What an attempt says of its session: roles, application, address. */
+/* What an attempt says of its session: roles, application, address; in CurrentMemoryContext. */
 extern void provconn_audit_describe_session(ProvconnAttempt *attempt, Oid caller);
 
 /* Puts an attempt on record that was rolled back, unless it has a row. */

@@ -45,6 +45,8 @@ provconn_call_begin(ProvconnCall *call, const char *action, Oid caller)
 	memset(call, 0, sizeof(*call));
 	call->action = action;
 	call->caller = caller;
+	if (provconn_attempt_is_noted())
+		provconn_audit_describe_session(&call->session, caller);
 	provconn_call_next(call);
 	provconn_audit_prepare(call->now);
 }
@@ -321,7 +323,7 @@ begin_entry(const ProvconnCall *call, const char *outcome)
 static ProvconnAttempt
 describe_attempt(const ProvconnCall *call)
 {
-	ProvconnAttempt attempt = {0};
+	ProvconnAttempt attempt = call->session;
 
 	attempt.occurred_at = call->now;
 	attempt.transaction_id = U64FromFullTransactionId(GetTopFullTransactionIdIfAny());
@@ -334,7 +336,6 @@ describe_attempt(const ProvconnCall *call)
 	attempt.reason = call->reason;
 	if (attempt.reason.data != NULL)
 		attempt.reason.len = pg_mbcharcliplen(attempt.reason.data, attempt.reason.len, PROVCONN_REASON_MAX);
-	provconn_audit_describe_session(&attempt, call->caller);
 	return attempt;
 }
 

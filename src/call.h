@@ -8,6 +8,7 @@
 
 #include "datatype/timestamp.h"
 
+#include "attempt.h"
 #include "connection.h"
 #include "fault.h"
 #include "model.h"
@@ -48,6 +49,7 @@ typedef struct ProvconnCall
 	const char *error_code;		/* of a fault that the change puts on record */
 	bool		resealing;		/* the change is of the ciphertext alone, and not audited */
 	int			attempt;		/* its number, until it has a row of the audit */
+	ProvconnAttempt session;	/* what an attempt says of the session, where they are noted */
 } ProvconnCall;
 
 /*
