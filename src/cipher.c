@@ -1,12 +1,12 @@
 /*
  * cipher.c (layer 3): authenticated encryption, by pgcrypto alone.
  *
- * Encrypt-then-MAC.  For each envelope a random salt; HKDF (RFC 5869) with
- * SHA-256 makes of key and salt, with the purpose as info, an AES-256 key and a
- * MAC key, so that the key itself never reaches the block cipher.  AES-256-CBC
- * with PKCS#7 padding; HMAC-SHA-256 over the associated data and the whole
- * envelope before the tag, compared in constant time before anything is
- * decrypted, so that padding errors tell nothing.
+ * Encrypt-then-MAC.  HKDF (RFC 5869) with SHA-256 makes of a key, with the
+ * purpose as info, an AES-256 key and a MAC key, so that the key itself never
+ * reaches the block cipher.  AES-256-CBC with PKCS#7 padding under a random
+ * initialization vector; AES-256-CMAC (NIST SP 800-38B) over the associated data
+ * and the whole envelope before the tag, compared in constant time before
+ * anything is decrypted, so that padding errors tell nothing.
  *
  * pgcrypto is called by its library's symbols: no search path can put another
  * function in its place.  It reads short keys and IVs without complaint, so the
@@ -20,9 +20,10 @@
 #include "cipher.h"
 #include "compat.h"
 #include "fault.h"
+#include "random.h"
 #include "secret.h"
 
-#define KEYSTREAM_PART (64 * 1024) /* bytes, whole blocks */
+#define BLOCK PROVCONN_ENVELOPE_BLOCK
 
 typedef struct Library
 {
@@ -33,17 +34,18 @@ typedef struct Library
 } Library;
 
 static const Library *load_library(void);
-static void derive_keys(const unsigned char *key, const unsigned char *salt,
-						ProvconnSpan purpose, unsigned char *derived);
-static void compute_tag(const unsigned char *mac_key, ProvconnSpan associated,
-						const unsigned char *sealed, size_t sealed_len, unsigned char *tag);
+static void compute_tag(const ProvconnCipherKeys *keys, ProvconnSpan associated,
+						const unsigned char *sealed, size_t sealed_len,
+						unsigned char tag[PROVCONN_ENVELOPE_TAG]);
+static void encrypt_blocks(const unsigned char *key, const char *mode, const bytea *blocks,
+						   const char **encrypted);
+static void make_subkeys(ProvconnCipherKeys *keys);
+static void double_block(const unsigned char *in, unsigned char *out);
 static void wipe_freed(void);
 static void wipe_chunks(MemoryContext context, Size size);
-static void xor_bytes(char *out, const char *a, const char *b, size_t len);
 static bytea *new_buffer(size_t len);
 static bytea *copy_buffer(const void *bytes, size_t len);
 static text *name_buffer(const char *name);
-static void fill_random(unsigned char *bytes, size_t len);
 
 void
 provconn_cipher_hmac(ProvconnSpan key, ProvconnSpan data,
@@ -63,32 +65,53 @@ provconn_cipher_hmac(ProvconnSpan key, ProvconnSpan data,
 	provconn_secret_wipe(VARDATA_ANY(result), PROVCONN_CIPHER_MAC);
 }
 
+/* HKDF-Extract(0, key), then HKDF-Expand(., purpose, 64): RFC 5869, section 2. */
+void
+provconn_cipher_derive(const unsigned char *key, ProvconnSpan purpose, ProvconnCipherKeys *keys)
+{
+	static const char no_salt[PROVCONN_CIPHER_MAC] = {0};
+	unsigned char extracted[PROVCONN_CIPHER_MAC];
+	size_t		block_len = PROVCONN_CIPHER_MAC + purpose.len + 1;
+	char	   *block = provconn_secret_alloc(block_len);
+	ProvconnSpan extract_key = {no_salt, sizeof(no_salt)};
+	ProvconnSpan input = {(const char *) key, PROVCONN_KEY_LENGTH};
+	ProvconnSpan expand_key = {(const char *) extracted, sizeof(extracted)};
+	ProvconnSpan first = {block + PROVCONN_CIPHER_MAC, purpose.len + 1};
+	ProvconnSpan second = {block, block_len};
+
+	provconn_cipher_hmac(extract_key, input, extracted);
+	memcpy(block + PROVCONN_CIPHER_MAC, purpose.data, purpose.len);
+	block[block_len - 1] = 1;
+	provconn_cipher_hmac(expand_key, first, keys->encryption);
+	memcpy(block, keys->encryption, PROVCONN_CIPHER_MAC);
+	block[block_len - 1] = 2;
+	provconn_cipher_hmac(expand_key, second, keys->authentication);
+	provconn_secret_wipe(extracted, sizeof(extracted));
+	make_subkeys(keys);
+}
+
 bytea *
-provconn_cipher_seal(const unsigned char *key, int32 key_id, ProvconnSpan purpose,
-					 ProvconnSpan associated, ProvconnSpan plaintext)
+provconn_cipher_seal(const ProvconnCipherKeys *keys, int32 key_id, ProvconnSpan associated,
+					 ProvconnSpan plaintext)
 {
 	unsigned char head[PROVCONN_ENVELOPE_HEAD];
-	unsigned char derived[PROVCONN_CIPHER_DERIVED];
-	unsigned char *salt = head + 1 + 4;
-	unsigned char *iv = salt + PROVCONN_ENVELOPE_SALT;
-	bytea	   *input = copy_buffer(plaintext.data, plaintext.len);
+	unsigned char *iv = head + 1 + 4;
 	bytea	   *ciphertext;
 	bytea	   *sealed;
 	size_t		ciphertext_len;
 	unsigned char *at;
 
 	provconn_envelope_start(head, key_id);
-	fill_random(salt, PROVCONN_ENVELOPE_SALT + PROVCONN_ENVELOPE_IV);
-	derive_keys(key, salt, purpose, derived);
+	provconn_random_bytes(iv, PROVCONN_ENVELOPE_IV);
 
 	ciphertext = DatumGetByteaPP(DirectFunctionCall4(load_library()->encrypt_iv,
-													 PointerGetDatum(input),
-													 PointerGetDatum(copy_buffer(derived, PROVCONN_KEY_LENGTH)),
+													 PointerGetDatum(copy_buffer(plaintext.data, plaintext.len)),
+													 PointerGetDatum(copy_buffer(keys->encryption, PROVCONN_KEY_LENGTH)),
 													 PointerGetDatum(copy_buffer(iv, PROVCONN_ENVELOPE_IV)),
 													 PointerGetDatum(name_buffer("aes-cbc/pad:pkcs"))));
 	wipe_freed();
 	ciphertext_len = VARSIZE_ANY_EXHDR(ciphertext);
-	if (ciphertext_len != (plaintext.len / PROVCONN_ENVELOPE_BLOCK + 1) * PROVCONN_ENVELOPE_BLOCK)
+	if (ciphertext_len != (plaintext.len / BLOCK + 1) * BLOCK)
 		provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "encrypt");
 
 	sealed = palloc(VARHDRSZ + PROVCONN_ENVELOPE_OVERHEAD + ciphertext_len);
@@ -96,33 +119,26 @@ provconn_cipher_seal(const unsigned char *key, int32 key_id, ProvconnSpan purpos
 	at = (unsigned char *) VARDATA(sealed);
 	memcpy(at, head, sizeof(head));
 	memcpy(at + sizeof(head), VARDATA_ANY(ciphertext), ciphertext_len);
-	compute_tag(derived + PROVCONN_KEY_LENGTH, associated,
-				at, sizeof(head) + ciphertext_len, at + sizeof(head) + ciphertext_len);
-
-	provconn_secret_wipe(derived, sizeof(derived));
+	pfree(ciphertext);
+	compute_tag(keys, associated, at, sizeof(head) + ciphertext_len,
+				at + sizeof(head) + ciphertext_len);
 	return sealed;
 }
 
 bool
-provconn_cipher_check(const unsigned char *key, const ProvconnEnvelope *envelope,
-					  ProvconnSpan purpose, ProvconnSpan associated,
-					  unsigned char derived[PROVCONN_CIPHER_DERIVED])
+provconn_cipher_check(const ProvconnCipherKeys *keys, const ProvconnEnvelope *envelope,
+					  ProvconnSpan associated)
 {
 	unsigned char tag[PROVCONN_ENVELOPE_TAG];
-	const unsigned char *sealed = envelope->ciphertext - PROVCONN_ENVELOPE_HEAD;
 
-	derive_keys(key, envelope->salt, purpose, derived);
-	compute_tag(derived + PROVCONN_KEY_LENGTH, associated,
-				sealed, PROVCONN_ENVELOPE_HEAD + envelope->ciphertext_len, tag);
-	if (provconn_secret_equal(tag, envelope->tag, sizeof(tag)))
-		return true;
-	provconn_secret_wipe(derived, PROVCONN_CIPHER_DERIVED);
-	return false;
+	compute_tag(keys, associated, envelope->ciphertext - PROVCONN_ENVELOPE_HEAD,
+				PROVCONN_ENVELOPE_HEAD + envelope->ciphertext_len, tag);
+	return provconn_secret_equal(tag, envelope->tag, sizeof(tag));
 }
 
 void
-provconn_cipher_decrypt(unsigned char derived[PROVCONN_CIPHER_DERIVED],
-						const ProvconnEnvelope *envelope, ProvconnSpan *plaintext)
+provconn_cipher_decrypt(const ProvconnCipherKeys *keys, const ProvconnEnvelope *envelope,
+						ProvconnSpan *plaintext)
 {
 	bytea	   *output;
 	char	   *bytes;
@@ -130,12 +146,11 @@ provconn_cipher_decrypt(unsigned char derived[PROVCONN_CIPHER_DERIVED],
 	output = DatumGetByteaPP(DirectFunctionCall4(load_library()->decrypt_iv,
 												 PointerGetDatum(copy_buffer(envelope->ciphertext,
 																			 envelope->ciphertext_len)),
-												 PointerGetDatum(copy_buffer(derived, PROVCONN_KEY_LENGTH)),
+												 PointerGetDatum(copy_buffer(keys->encryption, PROVCONN_KEY_LENGTH)),
 												 PointerGetDatum(copy_buffer(envelope->iv,
 																			 PROVCONN_ENVELOPE_IV)),
 												 PointerGetDatum(name_buffer("aes-cbc/pad:pkcs"))));
 	wipe_freed();
-	provconn_secret_wipe(derived, PROVCONN_CIPHER_DERIVED);
 
 	plaintext->len = VARSIZE_ANY_EXHDR(output);
 	bytes = provconn_secret_alloc(plaintext->len);
@@ -145,52 +160,29 @@ provconn_cipher_decrypt(unsigned char derived[PROVCONN_CIPHER_DERIVED],
 }
 
 bool
-provconn_cipher_open(const unsigned char *key, const ProvconnEnvelope *envelope,
-					 ProvconnSpan purpose, ProvconnSpan associated, ProvconnSpan *plaintext)
+provconn_cipher_open(const ProvconnCipherKeys *keys, const ProvconnEnvelope *envelope,
+					 ProvconnSpan associated, ProvconnSpan *plaintext)
 {
-	unsigned char derived[PROVCONN_CIPHER_DERIVED];
-
-	if (!provconn_cipher_check(key, envelope, purpose, associated, derived))
+	if (!provconn_cipher_check(keys, envelope, associated))
 		return false;
-	provconn_cipher_decrypt(derived, envelope, plaintext);
+	provconn_cipher_decrypt(keys, envelope, plaintext);
 	return true;
 }
 
 /* pgcrypto offers no counter mode; it encrypts the counters, and sees no data. */
 void
-provconn_cipher_xor(const unsigned char *key, uint64 nonce, ProvconnSpan data, char *out)
+provconn_cipher_keystream(const unsigned char *key, uint64 block, char *out, size_t len)
 {
-	bytea	   *key_buffer = copy_buffer(key, PROVCONN_KEY_LENGTH);
-	text	   *name = name_buffer("aes-ecb/pad:none");
-	uint64		block = 0;
+	bytea	   *counters = palloc0(VARHDRSZ + len);
+	const char *encrypted;
 
-	for (size_t done = 0; done < data.len;)
-	{
-		size_t		part = Min(data.len - done, KEYSTREAM_PART);
-		size_t		len = TYPEALIGN(PROVCONN_ENVELOPE_BLOCK, part);
-		bytea	   *counters = palloc(VARHDRSZ + len);
-		bytea	   *keystream;
-
-		SET_VARSIZE(counters, VARHDRSZ + len);
-		for (char *at = VARDATA(counters); at < VARDATA(counters) + len;
-			 at += PROVCONN_ENVELOPE_BLOCK, block++)
-		{
-			memcpy(at, &nonce, sizeof(nonce));
-			memcpy(at + sizeof(nonce), &block, sizeof(block));
-		}
-		keystream = DatumGetByteaPP(DirectFunctionCall3(load_library()->encrypt,
-														PointerGetDatum(counters),
-														PointerGetDatum(key_buffer),
-														PointerGetDatum(name)));
-		if (VARSIZE_ANY_EXHDR(keystream) != len)
-			provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "encrypt");
-		xor_bytes(out + done, data.data + done, VARDATA_ANY(keystream), part);
-		provconn_secret_wipe(keystream, VARSIZE_ANY(keystream));
-		pfree(keystream);
-		pfree(counters);
-		done += part;
-	}
-	wipe_freed();
+	SET_VARSIZE(counters, VARHDRSZ + len);
+	for (char *at = VARDATA(counters); at < VARDATA(counters) + len; at += BLOCK, block++)
+		memcpy(at, &block, sizeof(block));
+	encrypt_blocks(key, "aes-ecb/pad:none", counters, &encrypted);
+	memcpy(out, encrypted, len);
+	provconn_secret_wipe(unconstify(char *, encrypted), len);
+	pfree(counters);
 }
 
 /*
@@ -256,64 +248,78 @@ load_library(void)
 	return &library;
 }
 
-/* HKDF-Extract(salt, key), then HKDF-Expand(., purpose, 64): RFC 5869, section 2. */
+/*
+ * CMAC (NIST SP 800-38B, section 6.2): what CBC makes of the last block, into
+ * which a subkey goes: the first where the message fills its blocks, else the
+ * second, behind a one bit and zeros.
+ */
 static void
-derive_keys(const unsigned char *key, const unsigned char *salt, ProvconnSpan purpose,
-			unsigned char *derived)
+compute_tag(const ProvconnCipherKeys *keys, ProvconnSpan associated,
+			const unsigned char *sealed, size_t sealed_len,
+			unsigned char tag[PROVCONN_ENVELOPE_TAG])
 {
-	unsigned char extracted[PROVCONN_CIPHER_MAC];
-	size_t		block_len = PROVCONN_CIPHER_MAC + purpose.len + 1;
-	char	   *block = provconn_secret_alloc(block_len);
-	ProvconnSpan extract_key = {(const char *) salt, PROVCONN_ENVELOPE_SALT};
-	ProvconnSpan input = {(const char *) key, PROVCONN_KEY_LENGTH};
-	ProvconnSpan expand_key = {(const char *) extracted, sizeof(extracted)};
-	ProvconnSpan first = {block + PROVCONN_CIPHER_MAC, purpose.len + 1};
-	ProvconnSpan second = {block, block_len};
+	size_t		len = associated.len + sealed_len;
+	size_t		padded = TYPEALIGN(BLOCK, Max(len, 1));
+	bytea	   *message = palloc(VARHDRSZ + padded);
+	unsigned char *bytes = (unsigned char *) VARDATA(message);
+	const unsigned char *subkey = keys->subkeys[len == padded ? 0 : 1];
+	const char *encrypted;
 
-	provconn_cipher_hmac(extract_key, input, extracted);
-	memcpy(block + PROVCONN_CIPHER_MAC, purpose.data, purpose.len);
-	block[block_len - 1] = 1;
-	provconn_cipher_hmac(expand_key, first, derived);
-	memcpy(block, derived, PROVCONN_CIPHER_MAC);
-	block[block_len - 1] = 2;
-	provconn_cipher_hmac(expand_key, second, derived + PROVCONN_CIPHER_MAC);
-	provconn_secret_wipe(extracted, sizeof(extracted));
-}
-
-static void
-compute_tag(const unsigned char *mac_key, ProvconnSpan associated,
-			const unsigned char *sealed, size_t sealed_len, unsigned char *tag)
-{
-	ProvconnSpan key = {(const char *) mac_key, PROVCONN_KEY_LENGTH};
-	ProvconnSpan covered;
-	char	   *bytes = palloc(associated.len + sealed_len);
-
+	SET_VARSIZE(message, VARHDRSZ + padded);
 	memcpy(bytes, associated.data, associated.len);
 	memcpy(bytes + associated.len, sealed, sealed_len);
-	covered.data = bytes;
-	covered.len = associated.len + sealed_len;
-	provconn_cipher_hmac(key, covered, tag);
-	pfree(bytes);
+	if (len < padded)
+	{
+		bytes[len] = 0x80;
+		memset(bytes + len + 1, 0, padded - len - 1);
+	}
+	for (int i = 0; i < BLOCK; i++)
+		bytes[padded - BLOCK + i] ^= subkey[i];
+	encrypt_blocks(keys->authentication, "aes-cbc/pad:none", message, &encrypted);
+	memcpy(tag, encrypted + padded - BLOCK, PROVCONN_ENVELOPE_TAG);
+	pfree(message);
 }
 
-/* A word at a time, wherever the bytes lie. */
+/* Whole blocks, in CBC under an initialization vector of zeros. */
 static void
-xor_bytes(char *out, const char *a, const char *b, size_t len)
+encrypt_blocks(const unsigned char *key, const char *mode, const bytea *blocks,
+			   const char **encrypted)
 {
-	size_t		i = 0;
+	bytea	   *output;
 
-	for (; i + sizeof(uint64) <= len; i += sizeof(uint64))
-	{
-		uint64		x;
-		uint64		y;
+	output = DatumGetByteaPP(DirectFunctionCall3(load_library()->encrypt,
+												 PointerGetDatum(blocks),
+												 PointerGetDatum(copy_buffer(key, PROVCONN_KEY_LENGTH)),
+												 PointerGetDatum(name_buffer(mode))));
+	wipe_freed();
+	if (VARSIZE_ANY_EXHDR(output) != VARSIZE_ANY_EXHDR(blocks))
+		provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "encrypt");
+	*encrypted = VARDATA_ANY(output);
+}
 
-		memcpy(&x, a + i, sizeof(x));
-		memcpy(&y, b + i, sizeof(y));
-		x ^= y;
-		memcpy(out + i, &x, sizeof(x));
-	}
-	for (; i < len; i++)
-		out[i] = a[i] ^ b[i];
+/* NIST SP 800-38B, section 6.1. */
+static void
+make_subkeys(ProvconnCipherKeys *keys)
+{
+	bytea	   *zeros = palloc0(VARHDRSZ + BLOCK);
+	const char *encrypted;
+
+	SET_VARSIZE(zeros, VARHDRSZ + BLOCK);
+	encrypt_blocks(keys->authentication, "aes-ecb/pad:none", zeros, &encrypted);
+	double_block((const unsigned char *) encrypted, keys->subkeys[0]);
+	double_block(keys->subkeys[0], keys->subkeys[1]);
+	provconn_secret_wipe(unconstify(char *, encrypted), BLOCK);
+}
+
+/* In GF(2^128), modulo x^128 + x^7 + x^2 + x + 1, the first bit the highest. */
+static void
+double_block(const unsigned char *in, unsigned char *out)
+{
+	unsigned char carry = in[0] >> 7;
+
+	for (int i = 0; i < BLOCK - 1; i++)
+		out[i] = (unsigned char) (in[i] << 1 | in[i + 1] >> 7);
+	out[BLOCK - 1] = (unsigned char) (in[BLOCK - 1] << 1 ^ carry * 0x87);
 }
 
 /* A bytea that is wiped with its memory context. */
@@ -339,14 +345,4 @@ static text *
 name_buffer(const char *name)
 {
 	return (text *) copy_buffer(name, strlen(name));
-}
-
-static void
-fill_random(unsigned char *bytes, size_t len)
-{
-	if (!pg_strong_random(bytes, len))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate random values"),
-				 errhidestmt(true), errhidecontext(true)));
 }

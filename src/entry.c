@@ -29,6 +29,7 @@
 #include "entry.h"
 #include "field.h"
 #include "lifecycle.h"
+#include "random.h"
 
 #define SALT_LENGTH 16
 #define SECRET_LENGTH 32
@@ -88,8 +89,8 @@ provconn_entry_commit(ProvconnValues *row)
 	static bool has_secret = false;
 	unsigned char hash[PROVCONN_DIGEST_LENGTH];
 
-	if (!has_secret && !pg_strong_random(secret, SECRET_LENGTH))
-		elog(ERROR, "could not generate random values");
+	if (!has_secret)
+		provconn_random_key(secret, SECRET_LENGTH);
 	has_secret = true;
 	memcpy(secret + SECRET_LENGTH, DatumGetUUIDP(row->values[ENTRY_AUDIT_ID]),
 		   sizeof(ProvconnUuid));

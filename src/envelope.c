@@ -42,8 +42,7 @@ provconn_envelope_parse(const unsigned char *bytes, size_t len,
 		return false;
 
 	envelope->key_id = key_id;
-	envelope->salt = bytes + 5;
-	envelope->iv = envelope->salt + PROVCONN_ENVELOPE_SALT;
+	envelope->iv = bytes + 5;
 	envelope->ciphertext = bytes + PROVCONN_ENVELOPE_HEAD;
 	envelope->ciphertext_len = len - PROVCONN_ENVELOPE_OVERHEAD;
 	envelope->tag = envelope->ciphertext + envelope->ciphertext_len;

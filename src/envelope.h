@@ -4,10 +4,9 @@
  *	offset	length	what
  *	0		1		format, 1
  *	1		4		data key id, big-endian, 1 or more
- *	5		16		salt
- *	21		16		initialization vector
- *	37		16*n	ciphertext, AES-256-CBC with PKCS#7 padding, n >= 1
- *	37+16n	32		tag, HMAC-SHA-256
+ *	5		16		initialization vector
+ *	21		16*n	ciphertext, AES-256-CBC with PKCS#7 padding, n >= 1
+ *	21+16n	16		tag, AES-256-CMAC
  *
  * The tag covers the associated data, which is not stored but known from the
  * row: see provconn_envelope_associated().
@@ -18,11 +17,10 @@
 #include "model.h"
 
 #define PROVCONN_ENVELOPE_FORMAT 1
-#define PROVCONN_ENVELOPE_SALT 16
 #define PROVCONN_ENVELOPE_IV 16
-#define PROVCONN_ENVELOPE_TAG 32
+#define PROVCONN_ENVELOPE_TAG 16
 #define PROVCONN_ENVELOPE_BLOCK 16
-#define PROVCONN_ENVELOPE_HEAD (1 + 4 + PROVCONN_ENVELOPE_SALT + PROVCONN_ENVELOPE_IV)
+#define PROVCONN_ENVELOPE_HEAD (1 + 4 + PROVCONN_ENVELOPE_IV)
 #define PROVCONN_ENVELOPE_OVERHEAD (PROVCONN_ENVELOPE_HEAD + PROVCONN_ENVELOPE_TAG)
 #define PROVCONN_ENVELOPE_ASSOCIATED_MAX 256
 
@@ -30,7 +28,6 @@
 typedef struct ProvconnEnvelope
 {
 	int32_t		key_id;
-	const unsigned char *salt;
 	const unsigned char *iv;
 	const unsigned char *ciphertext;
 	size_t		ciphertext_len;
@@ -56,7 +53,7 @@ extern bool provconn_envelope_parse(const unsigned char *bytes, size_t len,
 /* The data key that the bytes name; 0 when they are too short. */
 extern int32_t provconn_envelope_key_id(const unsigned char *bytes, size_t len);
 
-/* Writes format and key id to the head; salt and IV are the caller's to fill. */
+/* Writes format and key id to the head; the IV is the caller's to fill. */
 extern void provconn_envelope_start(unsigned char *bytes, int32_t key_id);
 
 /*

@@ -13,6 +13,9 @@
 
 #include <string.h>
 
+/* A word of eight equal bytes. */
+#define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (unsigned char) (byte))
+
 typedef enum JsonToken
 {
 	TOKEN_END,
@@ -69,6 +72,9 @@ static int	decode_char(ProvconnSpan quoted, size_t *pos);
 static JsonToken next_token(JsonScanner *scanner);
 static bool scan_word(JsonScanner *scanner, const char *word);
 static bool scan_string(JsonScanner *scanner);
+static void skip_plain(JsonScanner *scanner);
+static bool has_zero(uint64_t bytes);
+static bool has_less(uint64_t bytes, unsigned char limit);
 static bool scan_escape(JsonScanner *scanner);
 static bool scan_number(JsonScanner *scanner);
 static bool scan_digits(JsonScanner *scanner);
@@ -453,7 +459,7 @@ static bool
 scan_string(JsonScanner *scanner)
 {
 	scanner->pos++;
-	while (scanner->pos < scanner->text.len)
+	for (skip_plain(scanner); scanner->pos < scanner->text.len; skip_plain(scanner))
 	{
 		unsigned char c = (unsigned char) scanner->text.data[scanner->pos++];
 
@@ -465,6 +471,35 @@ scan_string(JsonScanner *scanner)
 			return false;
 	}
 	return false;
+}
+
+/* Eight bytes at a time, up to eight of which one is more than a plain character. */
+static void
+skip_plain(JsonScanner *scanner)
+{
+	while (scanner->text.len - scanner->pos >= sizeof(uint64_t))
+	{
+		uint64_t	bytes;
+
+		memcpy(&bytes, scanner->text.data + scanner->pos, sizeof(bytes));
+		if (has_less(bytes, 0x20) || has_zero(bytes ^ EACH_BYTE('"')) ||
+			has_zero(bytes ^ EACH_BYTE('\\')))
+			return;
+		scanner->pos += sizeof(bytes);
+	}
+}
+
+static bool
+has_zero(uint64_t bytes)
+{
+	return ((bytes - EACH_BYTE(1)) & ~bytes & EACH_BYTE(0x80)) != 0;
+}
+
+/* Whether a byte is less than limit, which is 0x80 at most. */
+static bool
+has_less(uint64_t bytes, unsigned char limit)
+{
+	return ((bytes - EACH_BYTE(limit)) & ~bytes & EACH_BYTE(0x80)) != 0;
 }
 
 /*

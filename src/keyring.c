@@ -6,7 +6,7 @@
  * wrong key is named before any data is touched.  The highest id that is not
  * retired is the current one.
  *
- * Unwrapped data keys stay in one page of locked memory until the table or a
+ * Unwrapped data keys stay in locked memory, with what is derived of them, until the table or a
  * key setting changes, or the configuration is reloaded.  A data key that the
  * current transaction made is used, but trusted no longer than that transaction
  * (or subtransaction) lives: after a rollback its id may belong to another key.
@@ -33,6 +33,7 @@
 #include "fault.h"
 #include "keyring.h"
 #include "masterkey.h"
+#include "random.h"
 #include "secret.h"
 #include "settings.h"
 #include "store.h"
@@ -41,6 +42,7 @@
 #define CACHE_SIZE 64
 #define MASTER_CHECK "provconn.master_check"
 #define DATA_CHECK "provconn.data_check"
+#define CREDENTIAL_PURPOSE "provconn.credential"
 #define LOCK_CHANGE 1
 #define LOCK_FIRST 2
 
@@ -75,12 +77,11 @@ static ProvconnTable seal_key = {
 	.name = "seal_key", .key_columns = 1, .column_count = COLUMN_COUNT, .columns = columns
 };
 
-/* A data key in locked memory; id 0 marks a free place. */
+/* A data key in locked memory; its id 0 marks a free place. */
 typedef struct CachedKey
 {
-	int32		id;
+	ProvconnDataKey key;
 	TransactionId writer;		/* ours and not yet committed, or invalid */
-	unsigned char bytes[PROVCONN_KEY_LENGTH];
 } CachedKey;
 
 typedef struct Cache
@@ -114,14 +115,14 @@ static bool cache_stale = false;
 static bool changing = false;	/* a row, as this file alone may */
 
 static void refresh_cache(void);
-static const unsigned char *cached_key(int32 key_id);
+static const ProvconnDataKey *cached_key(int32 key_id);
 static bool still_valid(TransactionId writer);
 static void search_table(ProvconnTable *table, int32 wanted, Search *search);
 static int32 committed_key(void);
 static bool visit_row(ProvconnRow *row, void *arg);
 static const unsigned char *unwrap_key(const Search *search);
 static const ProvconnMasterKey *master_of(const Search *search);
-static const unsigned char *remember_key(int32 id, TransactionId writer, const unsigned char *bytes);
+static const ProvconnDataKey *remember_key(int32 id, TransactionId writer, const unsigned char *bytes);
 static void create_first_key(void);
 static void lock_for_change(void);
 static void create_key(ProvconnTable *table, int32 key_id);
@@ -133,7 +134,8 @@ static void set_wrapped(ProvconnTable *table, ProvconnValues *values, int32 key_
 static void change_row(ProvconnTable *table, int32 key_id, const ProvconnValues *changes);
 static bytea *check_of(const unsigned char *key, const char *label);
 static bool has_check(const bytea *stored, const unsigned char *key, const char *label);
-static ProvconnSpan wrap_purpose(const ProvconnTable *table);
+static const ProvconnCipherKeys *wrapping_keys(const ProvconnTable *table,
+											   const ProvconnMasterKey *master);
 static ProvconnSpan wrap_binding(int32 key_id);
 static void forget_keys(Datum arg, Oid relid);
 
@@ -143,10 +145,10 @@ provconn_keyring_init(void)
 	CacheRegisterRelcacheCallback(forget_keys, (Datum) 0);
 }
 
-const unsigned char *
-provconn_keyring_current(int32 *key_id)
+const ProvconnDataKey *
+provconn_keyring_current(void)
 {
-	const unsigned char *bytes = NULL;
+	const ProvconnDataKey *key = NULL;
 	Search		search;
 
 	/* News of a rotation is heard now, whether or not the lock was held before. */
@@ -154,12 +156,9 @@ provconn_keyring_current(int32 *key_id)
 	AcceptInvalidationMessages();
 	refresh_cache();
 	if (cache->current != 0 && still_valid(cache->current_writer))
-	{
-		*key_id = cache->current;
-		bytes = provconn_keyring_get(cache->current);
-		if (bytes != NULL)
-			return bytes;
-	}
+		key = provconn_keyring_get(cache->current);
+	if (key != NULL)
+		return key;
 
 	search_table(&data_key, 0, &search);
 	if (search.found == 0)
@@ -171,25 +170,24 @@ provconn_keyring_current(int32 *key_id)
 	refresh_cache();
 	cache->current = search.found;
 	cache->current_writer = search.writer;
-	*key_id = search.found;
 	if (search.found != 0)
-		bytes = provconn_keyring_get(search.found);
+		key = provconn_keyring_get(search.found);
 	/* Somebody's trigger, say, kept the new key from its table. */
-	if (bytes == NULL)
+	if (key == NULL)
 		provconn_fault_raise(PROVCONN_FAULT_NO_DATA_KEY);
-	return bytes;
+	return key;
 }
 
-const unsigned char *
+const ProvconnDataKey *
 provconn_keyring_get(int32 key_id)
 {
-	const unsigned char *bytes;
+	const ProvconnDataKey *key;
 	Search		search;
 
 	refresh_cache();
-	bytes = cached_key(key_id);
-	if (bytes != NULL)
-		return bytes;
+	key = cached_key(key_id);
+	if (key != NULL)
+		return key;
 
 	search_table(&data_key, key_id, &search);
 	/* What this snapshot shows was sealed anew since. */
@@ -197,8 +195,7 @@ provconn_keyring_get(int32 key_id)
 		provconn_fault_raise(PROVCONN_FAULT_CONCURRENT_UPDATE);
 	if (search.found == 0 || search.retired)
 		return NULL;
-	bytes = unwrap_key(&search);
-	return remember_key(search.found, search.writer, bytes);
+	return remember_key(search.found, search.writer, unwrap_key(&search));
 }
 
 void
@@ -339,7 +336,7 @@ refresh_cache(void)
 	uint64		generation = provconn_settings_key_generation();
 
 	if (cache == NULL)
-		cache = provconn_secret_page(sizeof(Cache), false);
+		cache = provconn_secret_pages(sizeof(Cache), false);
 	if (cache_stale || cache->generation != generation || cache->reloaded != PgReloadTime)
 	{
 		provconn_secret_wipe(cache, sizeof(Cache));
@@ -349,18 +346,18 @@ refresh_cache(void)
 	}
 }
 
-static const unsigned char *
+static const ProvconnDataKey *
 cached_key(int32 key_id)
 {
 	for (int i = 0; i < CACHE_SIZE; i++)
 	{
-		CachedKey  *key = &cache->keys[i];
+		CachedKey  *cached = &cache->keys[i];
 
-		if (key->id != key_id || key_id == 0)
+		if (cached->key.id != key_id || key_id == 0)
 			continue;
-		if (still_valid(key->writer))
-			return key->bytes;
-		provconn_secret_wipe(key, sizeof(*key));
+		if (still_valid(cached->writer))
+			return &cached->key;
+		provconn_secret_wipe(cached, sizeof(*cached));
 	}
 	return NULL;
 }
@@ -426,7 +423,6 @@ visit_row(ProvconnRow *row, void *arg)
 static const unsigned char *
 unwrap_key(const Search *search)
 {
-	ProvconnSpan purpose = wrap_purpose(search->table);
 	const ProvconnMasterKey *master = master_of(search);
 	ProvconnEnvelope envelope;
 	ProvconnSpan plain;
@@ -434,7 +430,7 @@ unwrap_key(const Search *search)
 	if (!provconn_envelope_parse((const unsigned char *) VARDATA_ANY(search->wrapped),
 								 VARSIZE_ANY_EXHDR(search->wrapped), &envelope) ||
 		envelope.key_id != search->master_key_id ||
-		!provconn_cipher_open(master->bytes, &envelope, purpose,
+		!provconn_cipher_open(wrapping_keys(search->table, master), &envelope,
 							  wrap_binding(search->found), &plain) ||
 		plain.len != PROVCONN_KEY_LENGTH ||
 		!has_check(search->check_value, (const unsigned char *) plain.data, DATA_CHECK))
@@ -462,16 +458,21 @@ master_of(const Search *search)
 						 search->found);
 }
 
-static const unsigned char *
+static const ProvconnDataKey *
 remember_key(int32 id, TransactionId writer, const unsigned char *bytes)
 {
-	CachedKey  *key = &cache->keys[cache->next];
+	CachedKey  *cached = &cache->keys[cache->next];
+	ProvconnCipherKeys *keys = provconn_secret_alloc(sizeof(ProvconnCipherKeys));
+	ProvconnSpan purpose = {CREDENTIAL_PURPOSE, sizeof(CREDENTIAL_PURPOSE) - 1};
 
+	/* May fail, so before the place is taken. */
+	provconn_cipher_derive(bytes, purpose, keys);
 	cache->next = (cache->next + 1) % CACHE_SIZE;
-	key->id = id;
-	key->writer = writer;
-	memcpy(key->bytes, bytes, PROVCONN_KEY_LENGTH);
-	return key->bytes;
+	cached->writer = writer;
+	cached->key.id = id;
+	memcpy(cached->key.bytes, bytes, PROVCONN_KEY_LENGTH);
+	cached->key.keys = *keys;
+	return &cached->key;
 }
 
 /*
@@ -497,8 +498,7 @@ create_first_key(void)
 	search_table(&data_key, 0, &search);
 	if (search.found != 0)
 		return;
-	if (!pg_strong_random(&random, sizeof(random)))
-		elog(ERROR, "could not generate random values");
+	provconn_random_bytes(&random, sizeof(random));
 	create_key(&data_key, 1000 + (int32) (random % 1000000));
 }
 
@@ -518,8 +518,7 @@ create_key(ProvconnTable *table, int32 key_id)
 	int			count;
 
 	masters = provconn_masterkey_read(&count);
-	if (!pg_strong_random(fresh, PROVCONN_KEY_LENGTH))
-		elog(ERROR, "could not generate random values");
+	provconn_random_key(fresh, PROVCONN_KEY_LENGTH);
 	provconn_values_set(&row, COLUMN_KEY_ID, Int32GetDatum(key_id));
 	provconn_values_set(&row, COLUMN_CREATED_AT, TimestampTzGetDatum(GetCurrentTimestamp()));
 	provconn_values_set(&row, COLUMN_CHECK_VALUE, PointerGetDatum(check_of(fresh, DATA_CHECK)));
@@ -575,14 +574,13 @@ static void
 set_wrapped(ProvconnTable *table, ProvconnValues *values, int32 key_id,
 			const unsigned char *bytes, const ProvconnMasterKey *master)
 {
-	ProvconnSpan purpose = wrap_purpose(table);
 	ProvconnSpan plain = {(const char *) bytes, PROVCONN_KEY_LENGTH};
 
 	provconn_values_set(values, COLUMN_MASTER_KEY_ID, Int32GetDatum(master->id));
 	provconn_values_set(values, COLUMN_MASTER_CHECK,
 						PointerGetDatum(check_of(master->bytes, MASTER_CHECK)));
 	provconn_values_set(values, COLUMN_WRAPPED,
-						PointerGetDatum(provconn_cipher_seal(master->bytes, master->id, purpose,
+						PointerGetDatum(provconn_cipher_seal(wrapping_keys(table, master), master->id,
 															 wrap_binding(key_id), plain)));
 }
 
@@ -630,13 +628,15 @@ has_check(const bytea *stored, const unsigned char *key, const char *label)
 }
 
 /* A wrapped key is bound to the table that it is in. */
-static ProvconnSpan
-wrap_purpose(const ProvconnTable *table)
+static const ProvconnCipherKeys *
+wrapping_keys(const ProvconnTable *table, const ProvconnMasterKey *master)
 {
+	ProvconnCipherKeys *keys = provconn_secret_alloc(sizeof(ProvconnCipherKeys));
 	const char *purpose = psprintf("provconn.%s", table->name);
 	ProvconnSpan span = {purpose, strlen(purpose)};
 
-	return span;
+	provconn_cipher_derive(master->bytes, span, keys);
+	return keys;
 }
 
 /* And to its id. */

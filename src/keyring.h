@@ -9,17 +9,25 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
-#include "model.h"
+#include "cipher.h"
+
+/* A data key, and what is derived of it for credentials. */
+typedef struct ProvconnDataKey
+{
+	int32		id;
+	unsigned char bytes[PROVCONN_KEY_LENGTH];
+	ProvconnCipherKeys keys;
+} ProvconnDataKey;
 
 /*
  * The data key that new credentials are sealed with; where the database has
- * none yet, one is made and wrapped by the current master key.  The bytes stay
- * the keyring's.  Raises the faults of keys.
+ * none yet, one is made and wrapped by the current master key.  It stays the
+ * keyring's, and where it is until the next call.  Raises the faults of keys.
  */
-extern const unsigned char *provconn_keyring_current(int32 *key_id);
+extern const ProvconnDataKey *provconn_keyring_current(void);
 
 /* The data key of that id, current or not; NULL where there is none, or it is retired. */
-extern const unsigned char *provconn_keyring_get(int32 key_id);
+extern const ProvconnDataKey *provconn_keyring_get(int32 key_id);
 
 /*
  * Until the transaction ends no key is retired that is not retired now.  Who

@@ -3,15 +3,16 @@
  *
  *	offset	length	what
  *	0		8		tag of the process that made it
- *	8		8		nonce
+ *	8		8		where its keystream begins, in blocks
  *	16		n		the bytes, XOR the keystream
  *
  * The executor copies datums as it likes: into sorts and hashes that spill to
  * disk, plans, tuplestores, and a table or a view where somebody puts one there.
  * So a datum never holds the bytes as they are.  The keystream is AES-256 in
- * counter mode under a key that this process made and keeps in locked memory;
- * no two values have a nonce in common.  What is stored is of no use to another
- * process, and comparing two datums tells at most which was made first.
+ * counter mode under a key that this process made and keeps in locked memory,
+ * and no two values have a part of it in common.  What is stored is of no use to
+ * another process, and comparing two datums tells at most which was made first.
+ * The keystream is made in stretches, the last of which is kept.
  *
  * This is no encryption at rest: that is the vault's, under other keys.
  */
@@ -23,21 +24,29 @@
 #include "compat.h"
 #include "fault.h"
 #include "mask.h"
+#include "random.h"
 #include "secret.h"
 #include "statement.h"
 
 #define TAG_LENGTH 8
-#define NONCE_LENGTH 8
-#define HEAD_LENGTH (TAG_LENGTH + NONCE_LENGTH)
+#define START_LENGTH 8
+#define HEAD_LENGTH (TAG_LENGTH + START_LENGTH)
+#define BLOCK PROVCONN_ENVELOPE_BLOCK
+#define STRETCH 1024			/* blocks that are made at once */
 
 typedef struct Process
 {
 	unsigned char tag[TAG_LENGTH];
 	unsigned char key[PROVCONN_KEY_LENGTH];
-	uint64		nonce;			/* of the next value */
+	uint64		next;			/* where the keystream of the next value begins */
+	bool		at_hand;		/* there is a stretch */
+	uint64		stretch;		/* where it begins */
+	char		keystream[STRETCH * BLOCK];
 } Process;
 
 static Process *this_process(void);
+static void apply_keystream(Process *process, uint64 start, ProvconnSpan in, char *out);
+static void xor_bytes(char *out, const char *a, const char *b, size_t len);
 
 /* Where a secret arises, it may stand as a literal in the statement. */
 Datum
@@ -46,7 +55,7 @@ provconn_mask_make(ProvconnSpan bytes)
 	Process    *process = this_process();
 	struct varlena *datum;
 	char	   *at;
-	uint64		nonce = process->nonce++;
+	uint64		start = process->next;
 
 	provconn_statement_hide();
 	if (bytes.len > MaxAllocSize - VARHDRSZ - HEAD_LENGTH)
@@ -55,8 +64,9 @@ provconn_mask_make(ProvconnSpan bytes)
 	SET_VARSIZE(datum, VARHDRSZ + HEAD_LENGTH + bytes.len);
 	at = VARDATA(datum);
 	memcpy(at, process->tag, TAG_LENGTH);
-	memcpy(at + TAG_LENGTH, &nonce, NONCE_LENGTH);
-	provconn_cipher_xor(process->key, nonce, bytes, at + HEAD_LENGTH);
+	memcpy(at + TAG_LENGTH, &start, START_LENGTH);
+	process->next += (bytes.len + BLOCK - 1) / BLOCK;
+	apply_keystream(process, start, bytes, at + HEAD_LENGTH);
 	return PointerGetDatum(datum);
 }
 
@@ -67,17 +77,17 @@ provconn_mask_open(Datum secret)
 	struct varlena *datum = PG_DETOAST_DATUM_PACKED(secret);
 	ProvconnSpan masked;
 	ProvconnSpan bytes;
-	uint64		nonce;
+	uint64		start;
 	char	   *opened;
 
 	if (VARSIZE_ANY_EXHDR(datum) < HEAD_LENGTH ||
 		memcmp(VARDATA_ANY(datum), process->tag, TAG_LENGTH) != 0)
 		provconn_fault_raise(PROVCONN_FAULT_FOREIGN_SECRET);
-	memcpy(&nonce, VARDATA_ANY(datum) + TAG_LENGTH, NONCE_LENGTH);
+	memcpy(&start, VARDATA_ANY(datum) + TAG_LENGTH, START_LENGTH);
 	masked.data = VARDATA_ANY(datum) + HEAD_LENGTH;
 	masked.len = VARSIZE_ANY_EXHDR(datum) - HEAD_LENGTH;
 	opened = provconn_secret_alloc(Max(masked.len, 1));
-	provconn_cipher_xor(process->key, nonce, masked, opened);
+	apply_keystream(process, start, masked, opened);
 	bytes.data = opened;
 	bytes.len = masked.len;
 	return bytes;
@@ -91,11 +101,54 @@ this_process(void)
 
 	if (process == NULL)
 	{
-		Process    *fresh = provconn_secret_page(sizeof(Process), false);
+		Process    *fresh = provconn_secret_pages(sizeof(Process), false);
 
-		if (!pg_strong_random(fresh, sizeof(*fresh)))
-			elog(ERROR, "could not generate random values");
+		provconn_random_key(fresh->tag, sizeof(fresh->tag));
+		provconn_random_key(fresh->key, sizeof(fresh->key));
 		process = fresh;
 	}
 	return process;
+}
+
+static void
+apply_keystream(Process *process, uint64 start, ProvconnSpan in, char *out)
+{
+	for (size_t done = 0; done < in.len;)
+	{
+		uint64		block = start + done / BLOCK;
+		size_t		offset;
+		size_t		part;
+
+		if (!process->at_hand || block - process->stretch >= STRETCH)
+		{
+			process->at_hand = false;
+			provconn_cipher_keystream(process->key, block, process->keystream, STRETCH * BLOCK);
+			process->stretch = block;
+			process->at_hand = true;
+		}
+		offset = (block - process->stretch) * BLOCK;
+		part = Min(in.len - done, STRETCH * BLOCK - offset);
+		xor_bytes(out + done, in.data + done, process->keystream + offset, part);
+		done += part;
+	}
+}
+
+/* A word at a time, wherever the bytes lie. */
+static void
+xor_bytes(char *out, const char *a, const char *b, size_t len)
+{
+	size_t		i = 0;
+
+	for (; i + sizeof(uint64) <= len; i += sizeof(uint64))
+	{
+		uint64		x;
+		uint64		y;
+
+		memcpy(&x, a + i, sizeof(x));
+		memcpy(&y, b + i, sizeof(y));
+		x ^= y;
+		memcpy(out + i, &x, sizeof(x));
+	}
+	for (; i < len; i++)
+		out[i] = a[i] ^ b[i];
 }

@@ -89,7 +89,7 @@ provconn_masterkey_init(void)
 	/* A file is used instead. */
 	if (path != NULL && *path != '\0')
 		return;
-	page = provconn_secret_page(sizeof(Printed), true);
+	page = provconn_secret_pages(sizeof(Printed), true);
 	text.data = buffer = run_key_command(command, &text.len);
 	fault = provconn_keyfile_parse(text, page->keys, &page->count, &line);
 	provconn_secret_wipe(buffer, text.len);
@@ -98,7 +98,7 @@ provconn_masterkey_init(void)
 	if (fault != PROVCONN_KEYFILE_OK)
 		provconn_fault_raise(PROVCONN_FAULT_KEY_COMMAND_MALFORMED, line,
 							 provconn_keyfile_fault_text(fault));
-	provconn_secret_protect_page(page);
+	provconn_secret_protect_pages(page, sizeof(Printed));
 	printed = page;
 }
 

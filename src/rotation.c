@@ -142,7 +142,7 @@ provconn_rotation_reencrypt(Oid caller, int batch_size, void (*commit)(void))
 		/* Who sealed with an older key and has not committed yet is waited for. */
 		provconn_keyring_wait_for_sealers();
 		commit();
-		(void) provconn_keyring_current(&key_id);
+		key_id = provconn_keyring_current()->id;
 		others = provconn_connection_count_other(key_id);
 		/* What a whole pass could do nothing about is damaged. */
 		if (key_id == run.progress.key_id &&
@@ -170,7 +170,7 @@ begin_pass(Reencryption *run)
 	ProvconnProgress before;
 	int32		key_id;
 
-	(void) provconn_keyring_current(&key_id);
+	key_id = provconn_keyring_current()->id;
 	run->count_before = run->count;
 	run->damaged = 0;
 	run->resumed = false;

@@ -3,7 +3,7 @@
  *
  * Memory from provconn_secret_alloc() belongs to the context that was current
  * and is wiped with it, also when a transaction aborts; it is no palloc chunk,
- * so nobody may pfree it.  Memory from provconn_secret_page() belongs to its
+ * so nobody may pfree it.  Memory from provconn_secret_pages() belongs to its
  * caller for the life of the process.
  */
 #include "postgres.h"
@@ -23,6 +23,7 @@ typedef struct WipedChunk
 	char		bytes[FLEXIBLE_ARRAY_MEMBER];
 } WipedChunk;
 
+static Size whole_pages(Size size);
 static void wipe_chunk(void *arg);
 
 void *
@@ -56,14 +57,12 @@ provconn_secret_equal(const void *a, const void *b, Size size)
 }
 
 void *
-provconn_secret_page(Size size, bool shared)
+provconn_secret_pages(Size size, bool shared)
 {
-	Size		page = (Size) sysconf(_SC_PAGESIZE);
+	Size		length = whole_pages(size);
 	void	   *memory;
 
-	if (size > page)
-		elog(ERROR, "key memory of %zu bytes is more than a page", size);
-	memory = mmap(NULL, page, PROT_READ | PROT_WRITE,
+	memory = mmap(NULL, length, PROT_READ | PROT_WRITE,
 				  (shared ? MAP_SHARED : MAP_PRIVATE) | MAP_ANONYMOUS, -1, 0);
 	if (memory == MAP_FAILED)
 		ereport(ERROR,
@@ -72,21 +71,27 @@ provconn_secret_page(Size size, bool shared)
 				 errhidestmt(true), errhidecontext(true)));
 
 	/* RLIMIT_MEMLOCK may forbid it; the key still works, but may be swapped. */
-	(void) mlock(memory, page);
+	(void) mlock(memory, length);
 #ifdef MADV_DONTDUMP
-	(void) madvise(memory, page, MADV_DONTDUMP);
+	(void) madvise(memory, length, MADV_DONTDUMP);
 #endif
 #ifdef MADV_WIPEONFORK
 	if (!shared)
-		(void) madvise(memory, page, MADV_WIPEONFORK);
+		(void) madvise(memory, length, MADV_WIPEONFORK);
 #endif
 	return memory;
 }
 
 void
-provconn_secret_protect_page(void *page)
+provconn_secret_protect_pages(void *memory, Size size)
 {
-	(void) mprotect(page, (Size) sysconf(_SC_PAGESIZE), PROT_READ);
+	(void) mprotect(memory, whole_pages(size), PROT_READ);
+}
+
+static Size
+whole_pages(Size size)
+{
+	return TYPEALIGN((Size) sysconf(_SC_PAGESIZE), size);
 }
 
 static void

@@ -20,12 +20,12 @@ extern bool provconn_secret_equal(const void *a, const void *b, Size size);
 
 /*
  * Memory for keys: locked into RAM where the limits allow, left out of core
- * dumps; never freed.  size is at most one page.  A forked child finds the page
- * wiped or, where it is shared, as it is.
+ * dumps; never freed.  A forked child finds it wiped or, where it is shared, as
+ * it is.
  */
-extern void *provconn_secret_page(Size size, bool shared);
+extern void *provconn_secret_pages(Size size, bool shared);
 
-/* From here on the page is read only, in forked children too. */
-extern void provconn_secret_protect_page(void *page);
+/* From here on such memory is read only, in forked children too. */
+extern void provconn_secret_protect_pages(void *memory, Size size);
 
 #endif							/* PROVCONN_SECRET_H */

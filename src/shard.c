@@ -6,6 +6,7 @@
 #include "utils/timestamp.h"
 
 #include "digest.h"
+#include "random.h"
 #include "shard.h"
 #include "uuid7.h"
 
@@ -24,7 +25,6 @@ provconn_shard_new_id(int shard, TimestampTz now)
 	const int64 epoch_offset = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 	unsigned char random[8];
 
-	if (!pg_strong_random(random, sizeof(random)))
-		elog(ERROR, "could not generate random values");
+	provconn_random_bytes(random, sizeof(random));
 	return provconn_uuid7_make((uint64) ((now + epoch_offset) / 1000), shard, random);
 }

@@ -75,9 +75,10 @@ provconn_token_lacks_refresh(ProvconnSpan secret)
 {
 	ProvconnJsonMember member;
 
-	if (!provconn_token_is_oauth2(secret))
+	/* Most bring one: then it does not matter what else they are. */
+	if (provconn_json_find(secret, refresh_name, &member) && !is_blank(&member))
 		return false;
-	return !provconn_json_find(secret, refresh_name, &member) || is_blank(&member);
+	return provconn_token_is_oauth2(secret);
 }
 
 size_t

@@ -2,8 +2,7 @@
  * vault.c (layer 5): credentials, sealed and opened.
  *
  * A credential is bound to its row: the tag covers connection, user, provider,
- * credential type, expiry and version (envelope.c), the derived keys depend on
- * the data key's id and the connection.  A ciphertext that is changed, moved to
+ * credential type, expiry and version (envelope.c).  A ciphertext that is changed, moved to
  * another row, or put back after a refresh does not open.
  */
 #include "postgres.h"
@@ -14,11 +13,8 @@
 #include "secret.h"
 #include "vault.h"
 
-#define PURPOSE_LABEL "provconn.credential"
 #define SIGN_LABEL "provconn.read"
-#define PURPOSE_LENGTH (sizeof(PURPOSE_LABEL) - 1 + 4 + 16)
 
-static ProvconnSpan describe_purpose(const ProvconnBinding *binding, int32 key_id, char *out);
 static ProvconnSpan describe_row(const ProvconnBinding *binding, int32 key_id, unsigned char *out);
 static void compute_signature(const unsigned char *key, ProvconnSpan bytes,
 							  unsigned char mac[PROVCONN_CIPHER_MAC]);
@@ -26,14 +22,10 @@ static void compute_signature(const unsigned char *key, ProvconnSpan bytes,
 bytea *
 provconn_vault_seal(const ProvconnBinding *binding, ProvconnSpan secret)
 {
-	char		purpose[PURPOSE_LENGTH];
 	unsigned char associated[PROVCONN_ENVELOPE_ASSOCIATED_MAX];
-	int32		key_id;
-	const unsigned char *key = provconn_keyring_current(&key_id);
+	const ProvconnDataKey *key = provconn_keyring_current();
 
-	return provconn_cipher_seal(key, key_id,
-								describe_purpose(binding, key_id, purpose),
-								describe_row(binding, key_id, associated), secret);
+	return provconn_cipher_seal(&key->keys, key->id, describe_row(binding, key->id, associated), secret);
 }
 
 int32
@@ -46,30 +38,27 @@ provconn_vault_key_id(const bytea *sealed)
 ProvconnOpening *
 provconn_vault_check(const ProvconnBinding *binding, const bytea *sealed)
 {
-	char		purpose[PURPOSE_LENGTH];
 	unsigned char associated[PROVCONN_ENVELOPE_ASSOCIATED_MAX];
 	ProvconnOpening *opening = provconn_secret_alloc(sizeof(ProvconnOpening));
-	int32		key_id;
-	const unsigned char *key;
+	const ProvconnDataKey *key;
 
 	if (!provconn_envelope_parse((const unsigned char *) VARDATA_ANY(sealed),
 								 VARSIZE_ANY_EXHDR(sealed), &opening->envelope))
 		return NULL;
 	/* An id that no key has may be a damaged one: that is one fault, not two. */
-	key_id = opening->envelope.key_id;
-	key = provconn_keyring_get(key_id);
+	key = provconn_keyring_get(opening->envelope.key_id);
 	if (key == NULL ||
-		!provconn_cipher_check(key, &opening->envelope,
-							   describe_purpose(binding, key_id, purpose),
-							   describe_row(binding, key_id, associated), opening->derived))
+		!provconn_cipher_check(&key->keys, &opening->envelope,
+							   describe_row(binding, key->id, associated)))
 		return NULL;
+	opening->keys = key->keys;
 	return opening;
 }
 
 void
 provconn_vault_decrypt(ProvconnOpening *opening, ProvconnSpan *secret)
 {
-	provconn_cipher_decrypt(opening->derived, &opening->envelope, secret);
+	provconn_cipher_decrypt(&opening->keys, &opening->envelope, secret);
 }
 
 bool
@@ -81,21 +70,6 @@ provconn_vault_open(const ProvconnBinding *binding, const bytea *sealed, Provcon
 		return false;
 	provconn_vault_decrypt(opening, secret);
 	return true;
-}
-
-static ProvconnSpan
-describe_purpose(const ProvconnBinding *binding, int32 key_id, char *out)
-{
-	ProvconnSpan purpose = {out, PURPOSE_LENGTH};
-	char	   *at = out + sizeof(PURPOSE_LABEL) - 1;
-
-	memcpy(out, PURPOSE_LABEL, sizeof(PURPOSE_LABEL) - 1);
-	*at++ = (char) ((uint32) key_id >> 24);
-	*at++ = (char) ((uint32) key_id >> 16);
-	*at++ = (char) ((uint32) key_id >> 8);
-	*at++ = (char) key_id;
-	memcpy(at, binding->connection_id.bytes, sizeof(binding->connection_id.bytes));
-	return purpose;
 }
 
 static ProvconnSpan
@@ -111,23 +85,22 @@ describe_row(const ProvconnBinding *binding, int32 key_id, unsigned char *out)
 int32
 provconn_vault_sign(ProvconnSpan bytes, unsigned char mac[PROVCONN_CIPHER_MAC])
 {
-	int32		key_id;
-	const unsigned char *key = provconn_keyring_current(&key_id);
+	const ProvconnDataKey *key = provconn_keyring_current();
 
-	compute_signature(key, bytes, mac);
-	return key_id;
+	compute_signature(key->bytes, bytes, mac);
+	return key->id;
 }
 
 bool
 provconn_vault_has_signed(int32 key_id, ProvconnSpan bytes,
 						  const unsigned char mac[PROVCONN_CIPHER_MAC])
 {
-	const unsigned char *key = key_id > 0 ? provconn_keyring_get(key_id) : NULL;
+	const ProvconnDataKey *key = key_id > 0 ? provconn_keyring_get(key_id) : NULL;
 	unsigned char expected[PROVCONN_CIPHER_MAC];
 
 	if (key == NULL)
 		return false;
-	compute_signature(key, bytes, expected);
+	compute_signature(key->bytes, bytes, expected);
 	return provconn_secret_equal(expected, mac, sizeof(expected));
 }
 

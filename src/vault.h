@@ -19,7 +19,7 @@ extern int32 provconn_vault_key_id(const bytea *sealed);
 typedef struct ProvconnOpening
 {
 	ProvconnEnvelope envelope;
-	unsigned char derived[PROVCONN_CIPHER_DERIVED];
+	ProvconnCipherKeys keys;
 } ProvconnOpening;
 
 /*
