@@ -18,7 +18,7 @@ OBJS = \
 	src/queueapi.o src/random.o src/refresh.o src/report.o src/reportapi.o src/ring.o src/rights.o src/rotation.o src/seal.o src/secret.o \
 	src/settings.o src/shard.o src/sqlapi.o src/statement.o src/store.o src/style.o \
 	src/throttle.o src/timeline.o src/token.o src/trigger.o src/types.o src/uuid7.o \
-	src/vault.o src/worker.o
+	src/vault.o src/worker.o src/writer.o
 
 # The install script is these pieces, in this order.
 SQL_PIECES = $(addprefix src/install/, \

@@ -37,9 +37,9 @@ object_ownercheck(Oid class_id, Oid object_id, Oid role_id)
 }
 #endif
 
-/* A range table of one entry, for a row written through the executor. */
+/* A range table of one entry, for rows written through the executor. */
 static inline void
-provconn_compat_init_range_table(EState *estate, Relation rel, Bitmapset *updated)
+provconn_compat_init_range_table(EState *estate, Relation rel)
 {
 	RangeTblEntry *rte = makeNode(RangeTblEntry);
 
@@ -51,7 +51,7 @@ provconn_compat_init_range_table(EState *estate, Relation rel, Bitmapset *update
 	{
 		List	   *permissions = NIL;
 
-		addRTEPermissionInfo(&permissions, rte)->updatedCols = updated;
+		(void) addRTEPermissionInfo(&permissions, rte);
 #if PG_VERSION_NUM >= 180000
 		ExecInitRangeTable(estate, list_make1(rte), permissions, bms_make_singleton(1));
 #else
@@ -59,8 +59,29 @@ provconn_compat_init_range_table(EState *estate, Relation rel, Bitmapset *update
 #endif
 	}
 #else
-	rte->updatedCols = updated;
 	ExecInitRangeTable(estate, list_make1(rte));
+#endif
+}
+
+/* The columns that an update sets, in that entry. */
+static inline void
+provconn_compat_set_updated(EState *estate, Bitmapset *updated)
+{
+#if PG_VERSION_NUM >= 160000
+	linitial_node(RTEPermissionInfo, estate->es_rteperminfos)->updatedCols = updated;
+#else
+	linitial_node(RangeTblEntry, estate->es_range_table)->updatedCols = updated;
+#endif
+}
+
+/* Entries for a row that was updated, in all indexes; none of them has a deferrable constraint. */
+static inline void
+provconn_compat_insert_index_entries(ResultRelInfo *target, EState *estate, TupleTableSlot *slot)
+{
+#if PG_VERSION_NUM >= 160000
+	(void) ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL, false);
+#else
+	(void) ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL);
 #endif
 }
 

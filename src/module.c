@@ -17,6 +17,7 @@
 #include "store.h"
 #include "throttle.h"
 #include "worker.h"
+#include "writer.h"
 
 PG_MODULE_MAGIC;
 
@@ -52,5 +53,6 @@ _PG_init(void)
 	provconn_worker_init();
 	provconn_catalog_init();
 	provconn_store_init();
+	provconn_writer_init();
 	provconn_keyring_init();
 }

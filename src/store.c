@@ -2,10 +2,10 @@
  * store.c (layer 3): the only code that touches tables, and the only one that
  * acts as another user.
  *
- * Single rows go through the executor's simple API, as logical replication's
- * do: triggers, indexes and constraints are kept, the planner is not asked.
- * That API checks no privilege: whoever may call a function of ours may do what
- * the function does, and nothing else.  What is no single row goes through SPI.
+ * Single rows go through the executor's simple API (writer.c): triggers, indexes
+ * and constraints are kept, the planner is not asked.  That API checks no
+ * privilege: whoever may call a function of ours may do what the function does,
+ * and nothing else.  What is no single row goes through SPI.
  *
  * Rows are read as of now under READ COMMITTED, not as of the calling
  * statement's snapshot, so that a command judges what is committed.
@@ -24,7 +24,6 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
-#include "commands/trigger.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "optimizer/optimizer.h"
@@ -43,30 +42,21 @@
 #include "compat.h"
 #include "fault.h"
 #include "store.h"
+#include "writer.h"
 
 #define SAFE_SEARCH_PATH "pg_catalog, pg_temp"
 #define QUERY_BATCH 1000
-
-/* What the executor needs for one row of one relation. */
-typedef struct RowWriter
-{
-	EState	   *estate;
-	ResultRelInfo *target;
-} RowWriter;
 
 static ProvconnTable *known_tables = NULL;
 
 static void resolve_table(ProvconnTable *table);
 static void set_own_tag(LOCKTAG *tag, ProvconnTable *table, int which);
 static bool match_columns(ProvconnTable *table, Relation rel, AttrNumber *attnums);
-static void fill_defaults(EState *estate, Relation rel, TupleTableSlot *slot,
-						  const ProvconnTable *table, const AttrNumber *attnums);
+static void fill_defaults(EState *estate, Relation rel, Datum *values, bool *nulls, void *arg);
 static bool find_tid(Relation rel, ProvconnTable *table, const Datum *keys,
 					 Snapshot snapshot, ItemPointer tid);
 static bool lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, bool skip,
 					 TupleTableSlot *slot);
-static void begin_write(RowWriter *writer, Relation rel, Bitmapset *updated);
-static void end_write(RowWriter *writer);
 static void prepare_statement(ProvconnStatement *statement);
 static bool has_generic_plan(SPIPlanPtr plan);
 static void keep_from_compiling(ProvconnIdentity *saved);
@@ -204,54 +194,43 @@ void
 provconn_store_update(ProvconnRow *row, const ProvconnValues *changes)
 {
 	ProvconnTable *table = row->table;
-	TupleDesc	tupdesc = RelationGetDescr(row->rel);
-	ProvconnIdentity saved;
-	RowWriter	writer;
-	TupleTableSlot *fresh;
-	EPQState	recheck;
+	int			natts = RelationGetDescr(row->rel)->natts;
+	Datum	   *values = palloc(sizeof(Datum) * natts);
+	bool	   *nulls = palloc(sizeof(bool) * natts);
 	Bitmapset  *updated = NULL;
+	ProvconnIdentity saved;
 
-	for (int i = 0; i < table->column_count; i++)
-		if (changes->set[i])
-			updated = bms_add_member(updated,
-									 table->attnums[i] - FirstLowInvalidHeapAttributeNumber);
-
-	provconn_store_enter(table, &saved);
-	begin_write(&writer, row->rel, updated);
-
-	fresh = ExecInitExtraTupleSlot(writer.estate, tupdesc, &TTSOpsVirtual);
 	slot_getallattrs(row->slot);
-	ExecClearTuple(fresh);
-	memcpy(fresh->tts_values, row->slot->tts_values, sizeof(Datum) * tupdesc->natts);
-	memcpy(fresh->tts_isnull, row->slot->tts_isnull, sizeof(bool) * tupdesc->natts);
+	memcpy(values, row->slot->tts_values, sizeof(Datum) * natts);
+	memcpy(nulls, row->slot->tts_isnull, sizeof(bool) * natts);
 	for (int i = 0; i < table->column_count; i++)
 	{
 		if (!changes->set[i])
 			continue;
-		fresh->tts_values[table->attnums[i] - 1] = changes->values[i];
-		fresh->tts_isnull[table->attnums[i] - 1] = changes->nulls[i];
+		values[table->attnums[i] - 1] = changes->values[i];
+		nulls[table->attnums[i] - 1] = changes->nulls[i];
+		updated = bms_add_member(updated, table->attnums[i] - FirstLowInvalidHeapAttributeNumber);
 	}
-	ExecStoreVirtualTuple(fresh);
 
-	provconn_compat_init_recheck(&recheck, writer.estate);
-	ExecSimpleRelationUpdate(writer.target, writer.estate, &recheck, row->slot, fresh);
-	AfterTriggerEndQuery(writer.estate);
-	EvalPlanQualEnd(&recheck);
-
-	end_write(&writer);
+	provconn_store_enter(table, &saved);
+	provconn_writer_update(row->rel, updated, row->slot, values, nulls);
 	provconn_store_leave(&saved);
 	CommandCounterIncrement();
+	bms_free(updated);
+	pfree(values);
+	pfree(nulls);
 }
 
 void
-provconn_store_insert(ProvconnTable *table, Oid leaf, const ProvconnValues *values)
+provconn_store_insert(ProvconnTable *table, Oid leaf, const ProvconnValues *row)
 {
-	ProvconnIdentity saved;
-	RowWriter	writer;
-	Relation	rel;
-	TupleTableSlot *slot;
 	const AttrNumber *attnums = table->attnums;
+	ProvconnIdentity saved;
+	Relation	rel;
+	Datum	   *values;
+	bool	   *nulls;
 	bool		has_strangers;
+	int			natts;
 
 	resolve_table(table);
 	rel = table_open(OidIsValid(leaf) ? leaf : table->relid, RowExclusiveLock);
@@ -270,28 +249,23 @@ provconn_store_insert(ProvconnTable *table, Oid leaf, const ProvconnValues *valu
 		has_strangers = table->leaf_has_strangers;
 	}
 
-	provconn_store_enter(table, &saved);
-	begin_write(&writer, rel, NULL);
-
-	slot = ExecInitExtraTupleSlot(writer.estate, RelationGetDescr(rel), &TTSOpsVirtual);
-	ExecClearTuple(slot);
-	memset(slot->tts_isnull, true, sizeof(bool) * RelationGetDescr(rel)->natts);
+	natts = RelationGetDescr(rel)->natts;
+	values = palloc0(sizeof(Datum) * natts);
+	nulls = palloc(sizeof(bool) * natts);
+	memset(nulls, true, sizeof(bool) * natts);
 	for (int i = 0; i < table->column_count; i++)
 	{
-		slot->tts_values[attnums[i] - 1] = values->values[i];
-		slot->tts_isnull[attnums[i] - 1] = !values->set[i] || values->nulls[i];
+		values[attnums[i] - 1] = row->values[i];
+		nulls[attnums[i] - 1] = !row->set[i] || row->nulls[i];
 	}
-	if (has_strangers)
-		fill_defaults(writer.estate, rel, slot, table, attnums);
-	ExecStoreVirtualTuple(slot);
 
-	ExecSimpleRelationInsert(writer.target, writer.estate, slot);
-	AfterTriggerEndQuery(writer.estate);
-
-	end_write(&writer);
+	provconn_store_enter(table, &saved);
+	provconn_writer_insert(rel, values, nulls, has_strangers ? fill_defaults : NULL, table);
 	provconn_store_leave(&saved);
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
+	pfree(values);
+	pfree(nulls);
 }
 
 uint64
@@ -523,9 +497,10 @@ match_columns(ProvconnTable *table, Relation rel, AttrNumber *attnums)
 
 /* Columns that a DBA added get their defaults, as they would from INSERT. */
 static void
-fill_defaults(EState *estate, Relation rel, TupleTableSlot *slot,
-			  const ProvconnTable *table, const AttrNumber *attnums)
+fill_defaults(EState *estate, Relation rel, Datum *values, bool *nulls, void *arg)
 {
+	const ProvconnTable *table = arg;
+	const AttrNumber *attnums = RelationGetRelid(rel) == table->relid ? table->attnums : table->leaf_attnums;
 	TupleDesc	tupdesc = RelationGetDescr(rel);
 	Bitmapset  *ours = NULL;
 
@@ -547,9 +522,8 @@ fill_defaults(EState *estate, Relation rel, TupleTableSlot *slot,
 				domain_check((Datum) 0, true, attribute->atttypid, NULL, NULL);
 			continue;
 		}
-		slot->tts_values[at] = ExecEvalExpr(ExecInitExpr(expression_planner(expression), NULL),
-											GetPerTupleExprContext(estate),
-											&slot->tts_isnull[at]);
+		values[at] = ExecEvalExpr(ExecInitExpr(expression_planner(expression), NULL),
+								  GetPerTupleExprContext(estate), &nulls[at]);
 	}
 }
 
@@ -605,34 +579,6 @@ lock_row(Relation rel, ItemPointer tid, Snapshot snapshot, bool skip, TupleTable
 			elog(ERROR, "unexpected result %d of locking a row", (int) result);
 	}
 	return false;
-}
-
-/* updated: the columns that an update sets, for triggers that ask. */
-static void
-begin_write(RowWriter *writer, Relation rel, Bitmapset *updated)
-{
-	EState	   *estate = CreateExecutorState();
-	ResultRelInfo *target;
-
-	provconn_compat_init_range_table(estate, rel, updated);
-	target = makeNode(ResultRelInfo);
-	InitResultRelInfo(target, rel, 1, NULL, 0);
-	estate->es_opened_result_relations = list_make1(target);
-	estate->es_output_cid = GetCurrentCommandId(true);
-	estate->es_snapshot = InvalidSnapshot;
-
-	AfterTriggerBeginQuery();
-	ExecOpenIndices(target, false);
-	writer->estate = estate;
-	writer->target = target;
-}
-
-static void
-end_write(RowWriter *writer)
-{
-	ExecCloseIndices(writer->target);
-	ExecResetTupleTable(writer->estate->es_tupleTable, false);
-	FreeExecutorState(writer->estate);
 }
 
 /* Makes the plan anew where there is none, or it no longer holds. */

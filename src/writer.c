@@ -1,0 +1,366 @@
+/*
+ * writer.c (layer 2): single rows, written through the executor.
+ *
+ * The executor's simple API, as logical replication uses it, keeps triggers,
+ * indexes and constraints.  What it needs for a relation is costly to make: the
+ * expressions of constraints are read and compiled, triggers looked up, indexes
+ * described.  So that is kept from one row to the next, as a plan would be: until
+ * the relation, one of its indexes, or anything that such expressions are made
+ * of changes.  What holds locks or pins (relations, slots) is never kept.
+ *
+ * A writer that is in use, where a trigger writes into the same relation again,
+ * is left alone: the inner one has another, for once.  So it is with relations
+ * that have generated columns.
+ */
+#include "postgres.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/pg_am.h"
+#include "commands/trigger.h"
+#include "executor/executor.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+#include "compat.h"
+#include "writer.h"
+
+struct ProvconnWriter
+{
+	Oid			relid;
+	MemoryContext context;		/* of all that is kept */
+	EState	   *estate;
+	ResultRelInfo *target;
+	EPQState	recheck;
+	int			index_count;
+	Oid		   *indexes;
+	bool		kept;			/* on the list */
+	bool		valid;
+	bool		busy;
+	bool		indexes_open;
+	bool		can_wait;		/* an update may find out first whether it needs the indexes */
+	struct ProvconnWriter *next;
+};
+
+static ProvconnWriter *kept_writers = NULL;
+static uint64 changes = 0;		/* of anything that a writer may depend on */
+
+static ProvconnWriter *begin_write(Relation rel, Bitmapset *updated);
+static ProvconnWriter *find_writer(Oid relid, bool *busy);
+static ProvconnWriter *make_writer(Relation rel);
+static bool can_be_kept(Relation rel);
+static bool can_update_first(const ResultRelInfo *target);
+static void open_indexes(ProvconnWriter *writer);
+static void update_row(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh);
+static bool needs_index_entries(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh);
+static void end_write(ProvconnWriter *writer);
+static void keep_writer(ProvconnWriter *writer);
+static void drop_writer(ProvconnWriter *writer);
+static void forget_relation(Datum arg, Oid relid);
+static void forget_all(Datum arg, int cache_id, uint32 hash_value);
+
+void
+provconn_writer_init(void)
+{
+	CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
+	/* What a compiled expression or a trigger's function may be made of. */
+	CacheRegisterSyscacheCallback(PROCOID, forget_all, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, forget_all, (Datum) 0);
+	CacheRegisterSyscacheCallback(OPEROID, forget_all, (Datum) 0);
+	CacheRegisterSyscacheCallback(AMOPOPID, forget_all, (Datum) 0);
+}
+
+void
+provconn_writer_update(Relation rel, Bitmapset *updated, TupleTableSlot *old,
+					   const Datum *values, const bool *nulls)
+{
+	ProvconnWriter *writer = begin_write(rel, updated);
+
+	PG_TRY();
+	{
+		TupleDesc	tupdesc = RelationGetDescr(rel);
+		TupleTableSlot *fresh = ExecInitExtraTupleSlot(writer->estate, tupdesc, &TTSOpsHeapTuple);
+
+		ExecStoreHeapTuple(heap_form_tuple(tupdesc, unconstify(Datum *, values),
+										   unconstify(bool *, nulls)), fresh, true);
+		update_row(writer, old, fresh);
+		AfterTriggerEndQuery(writer->estate);
+		EvalPlanQualEnd(&writer->recheck);
+	}
+	PG_CATCH();
+	{
+		drop_writer(writer);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	end_write(writer);
+}
+
+void
+provconn_writer_insert(Relation rel, Datum *values, bool *nulls, ProvconnWriterFill fill, void *arg)
+{
+	ProvconnWriter *writer = begin_write(rel, NULL);
+
+	PG_TRY();
+	{
+		TupleDesc	tupdesc = RelationGetDescr(rel);
+		TupleTableSlot *fresh = ExecInitExtraTupleSlot(writer->estate, tupdesc, &TTSOpsHeapTuple);
+
+		if (fill != NULL)
+			fill(writer->estate, rel, values, nulls, arg);
+		ExecStoreHeapTuple(heap_form_tuple(tupdesc, values, nulls), fresh, true);
+		open_indexes(writer);
+		ExecSimpleRelationInsert(writer->target, writer->estate, fresh);
+		AfterTriggerEndQuery(writer->estate);
+	}
+	PG_CATCH();
+	{
+		drop_writer(writer);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	end_write(writer);
+}
+
+static ProvconnWriter *
+begin_write(Relation rel, Bitmapset *updated)
+{
+	bool		busy;
+	ProvconnWriter *writer = find_writer(RelationGetRelid(rel), &busy);
+
+	if (writer == NULL)
+	{
+		writer = make_writer(rel);
+		if (!busy && can_be_kept(rel))
+			keep_writer(writer);
+	}
+	writer->busy = true;
+	writer->target->ri_RelationDesc = rel;
+	writer->estate->es_output_cid = GetCurrentCommandId(true);
+	writer->estate->es_snapshot = InvalidSnapshot;
+	provconn_compat_set_updated(writer->estate, updated);
+	AfterTriggerBeginQuery();
+	return writer;
+}
+
+/* One that holds and is free; busy: there is one, but in use. */
+static ProvconnWriter *
+find_writer(Oid relid, bool *busy)
+{
+	ProvconnWriter *writer = kept_writers;
+
+	*busy = false;
+	while (writer != NULL && writer->relid != relid)
+		writer = writer->next;
+	if (writer == NULL)
+		return NULL;
+	if (writer->busy)
+	{
+		*busy = true;
+		return NULL;
+	}
+	if (!writer->valid)
+	{
+		drop_writer(writer);
+		return NULL;
+	}
+	return writer;
+}
+
+static ProvconnWriter *
+make_writer(Relation rel)
+{
+	uint64		changes_before = changes;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "provconn writer",
+												  ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	ProvconnWriter *writer = palloc0(sizeof(ProvconnWriter));
+	ResultRelInfo *target = makeNode(ResultRelInfo);
+	TriggerDesc *triggers;
+
+	writer->relid = RelationGetRelid(rel);
+	writer->context = context;
+	writer->target = target;
+	writer->estate = CreateExecutorState();
+	provconn_compat_init_range_table(writer->estate, rel);
+	InitResultRelInfo(target, rel, 1, NULL, 0);
+	writer->estate->es_opened_result_relations = list_make1(target);
+
+	/* The executor would do this in whatever context its first call is made. */
+	triggers = target->ri_TrigDesc;
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+		fmgr_info_cxt(triggers->triggers[i].tgfoid, &target->ri_TrigFunctions[i], context);
+
+	ExecOpenIndices(target, false);
+	writer->index_count = target->ri_NumIndices;
+	writer->indexes = palloc(sizeof(Oid) * Max(writer->index_count, 1));
+	for (int i = 0; i < writer->index_count; i++)
+		writer->indexes[i] = RelationGetRelid(target->ri_IndexRelationDescs[i]);
+	writer->can_wait = can_update_first(target);
+	ExecCloseIndices(target);
+	provconn_compat_init_recheck(&writer->recheck, writer->estate);
+	/* What was learnt meanwhile may concern what was read before. */
+	writer->valid = changes == changes_before;
+	MemoryContextSwitchTo(caller);
+	return writer;
+}
+
+/* Generated columns are prepared for the columns that one update sets. */
+static bool
+can_be_kept(Relation rel)
+{
+	TupleConstr *constraints = RelationGetDescr(rel)->constr;
+
+	return constraints == NULL || !constraints->has_generated_stored;
+}
+
+/* An update of a heap that all indexes may take, or leave, when it is done. */
+static bool
+can_update_first(const ResultRelInfo *target)
+{
+	if (target->ri_RelationDesc->rd_rel->relam != HEAP_TABLE_AM_OID)
+		return false;
+	for (int i = 0; i < target->ri_NumIndices; i++)
+	{
+		Relation	index = target->ri_IndexRelationDescs[i];
+
+		if (index->rd_rel->relam != BTREE_AM_OID || !index->rd_index->indimmediate)
+			return false;
+	}
+	return true;
+}
+
+static void
+open_indexes(ProvconnWriter *writer)
+{
+	ResultRelInfo *target = writer->target;
+
+	if (writer->indexes_open)
+		return;
+	writer->indexes_open = true;
+	for (int i = 0; i < writer->index_count; i++)
+		target->ri_IndexRelationDescs[i] = NULL;
+	for (int i = 0; i < writer->index_count; i++)
+	{
+		IndexInfo  *info = target->ri_IndexRelationInfo[i];
+
+		target->ri_IndexRelationDescs[i] = index_open(writer->indexes[i], RowExclusiveLock);
+		/* What the access method keeps points into the index as it is open now. */
+		info->ii_AmCache = NULL;
+		info->ii_Context = GetPerTupleMemoryContext(writer->estate);
+		info->ii_CheckedUnchanged = false;
+	}
+}
+
+/* Most updates change no indexed column and stay on their page: no index is asked. */
+static void
+update_row(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh)
+{
+	ResultRelInfo *target = writer->target;
+
+	if (!writer->can_wait)
+	{
+		open_indexes(writer);
+		ExecSimpleRelationUpdate(target, writer->estate, &writer->recheck, old, fresh);
+		return;
+	}
+	target->ri_NumIndices = 0;
+	ExecSimpleRelationUpdate(target, writer->estate, &writer->recheck, old, fresh);
+	target->ri_NumIndices = writer->index_count;
+	if (needs_index_entries(writer, old, fresh))
+	{
+		open_indexes(writer);
+		provconn_compat_insert_index_entries(target, writer->estate, fresh);
+	}
+}
+
+/* Whether a row was written, no trigger having suppressed it, and not as a heap-only tuple. */
+static bool
+needs_index_entries(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh)
+{
+	Relation	rel = writer->target->ri_RelationDesc;
+	TupleTableSlot *written;
+	HeapTuple	tuple;
+	bool		is_copy;
+	bool		needs;
+
+	if (!ItemPointerIsValid(&fresh->tts_tid) || ItemPointerEquals(&fresh->tts_tid, &old->tts_tid))
+		return false;
+	written = ExecInitExtraTupleSlot(writer->estate, RelationGetDescr(rel), &TTSOpsBufferHeapTuple);
+	if (!table_tuple_fetch_row_version(rel, &fresh->tts_tid, SnapshotAny, written))
+		elog(ERROR, "could not find the row that was written");
+	tuple = ExecFetchSlotHeapTuple(written, false, &is_copy);
+	needs = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(tuple->t_data)) &&
+		!HeapTupleIsHeapOnly(tuple);
+	ExecClearTuple(written);
+	return needs;
+}
+
+static void
+end_write(ProvconnWriter *writer)
+{
+	EState	   *estate = writer->estate;
+	ResultRelInfo *target = writer->target;
+
+	if (writer->indexes_open)
+		ExecCloseIndices(target);
+	writer->indexes_open = false;
+	ExecResetTupleTable(estate->es_tupleTable, writer->kept);
+	estate->es_tupleTable = NIL;
+	target->ri_TrigOldSlot = NULL;
+	target->ri_TrigNewSlot = NULL;
+	ResetPerTupleExprContext(estate);
+	writer->busy = false;
+	if (!writer->kept || !writer->valid)
+	{
+		FreeExecutorState(estate);
+		drop_writer(writer);
+	}
+}
+
+static void
+keep_writer(ProvconnWriter *writer)
+{
+	MemoryContextSetParent(writer->context, TopMemoryContext);
+	writer->kept = true;
+	writer->next = kept_writers;
+	kept_writers = writer;
+}
+
+/* After an error its locks and pins are not its own any more: the memory alone is freed. */
+static void
+drop_writer(ProvconnWriter *writer)
+{
+	if (writer->kept)
+	{
+		ProvconnWriter **link = &kept_writers;
+
+		while (*link != writer)
+			link = &(*link)->next;
+		*link = writer->next;
+	}
+	MemoryContextDelete(writer->context);
+}
+
+static void
+forget_relation(Datum arg, Oid relid)
+{
+	changes++;
+	for (ProvconnWriter *writer = kept_writers; writer != NULL; writer = writer->next)
+	{
+		if (!OidIsValid(relid) || writer->relid == relid)
+			writer->valid = false;
+		for (int i = 0; i < writer->index_count && writer->valid; i++)
+			writer->valid = writer->indexes[i] != relid;
+	}
+}
+
+static void
+forget_all(Datum arg, int cache_id, uint32 hash_value)
+{
+	forget_relation(arg, InvalidOid);
+}
