@@ -92,7 +92,7 @@ static const ProvconnUuid *get_uuid(const ProvconnValues *row, int column);
 static ProvconnStatus get_status(const ProvconnValues *row, int column);
 static ProvconnSpan get_text(const ProvconnValues *row, int column);
 static bool is_text(ProvconnSpan span, const char *string);
-static void seal_row(ProvconnAuditRow *row);
+static void seal_row(ProvconnAuditRow *row, bool is_repeated);
 
 void
 provconn_audit_prepare(TimestampTz now)
@@ -159,7 +159,7 @@ provconn_audit_compose(const ProvconnAuditEntry *entry, const ProvconnAuditStamp
 	if (stamp->seq > 1)
 		provconn_values_set(values, ENTRY_PREVIOUS_HASH, provconn_digest_datum(stamp->previous));
 	set_client_address(values);
-	seal_row(row);
+	seal_row(row, entry->is_repeated);
 }
 
 void
@@ -216,7 +216,7 @@ provconn_audit_record_attempt(const ProvconnAttempt *attempt)
 		provconn_values_set(&row.values, ENTRY_CLIENT_ADDRESS,
 							DirectFunctionCall1(inet_in, CStringGetDatum(pnstrdup(attempt->client_address.data,
 																				  attempt->client_address.len))));
-	seal_row(&row);
+	seal_row(&row, false);
 	/* Not an attempt of this session: it stays in the ring until it is committed. */
 	insert_row(&row);
 }
@@ -478,9 +478,9 @@ is_text(ProvconnSpan span, const char *string)
 
 /* Commitment and hash: nothing of the row changes after that. */
 static void
-seal_row(ProvconnAuditRow *row)
+seal_row(ProvconnAuditRow *row, bool is_repeated)
 {
-	provconn_entry_commit(&row->values);
+	provconn_entry_commit(&row->values, is_repeated);
 	provconn_entry_hash(&row->values, row->hash);
 	provconn_values_set(&row->values, ENTRY_ENTRY_HASH, provconn_digest_datum(row->hash));
 }

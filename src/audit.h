@@ -30,6 +30,7 @@ typedef struct ProvconnAuditEntry
 	bool		has_version;
 	int32		version;
 	Oid			caller;			/* the current user at the call */
+	bool		is_repeated;	/* the same row is composed twice, to the same bytes */
 } ProvconnAuditEntry;
 
 /* What the triggers fix before the row is written. */

@@ -173,12 +173,16 @@ provconn_cipher_open(const ProvconnCipherKeys *keys, const ProvconnEnvelope *env
 void
 provconn_cipher_keystream(const unsigned char *key, uint64 block, char *out, size_t len)
 {
-	bytea	   *counters = palloc0(VARHDRSZ + len);
+	static const uint64 zero = 0;
+	bytea	   *counters = palloc(VARHDRSZ + len);
 	const char *encrypted;
 
 	SET_VARSIZE(counters, VARHDRSZ + len);
 	for (char *at = VARDATA(counters); at < VARDATA(counters) + len; at += BLOCK, block++)
-		memcpy(at, &block, sizeof(block));
+	{
+		memcpy(at, &zero, sizeof(zero));
+		memcpy(at + sizeof(zero), &block, sizeof(block));
+	}
 	encrypt_blocks(key, "aes-ecb/pad:none", counters, &encrypted);
 	memcpy(out, encrypted, len);
 	provconn_secret_wipe(unconstify(char *, encrypted), len);

@@ -6,9 +6,9 @@
  * entry covers the commitment, so that erasing the values and the salt leaves a
  * row that still verifies but tells nothing.
  *
- * The salt is derived from the row's id under a secret of the process: nobody
- * else can tell it, and who composes the same row again, as the triggers do for
- * direct SQL, gets the same bytes.
+ * The salt is random.  Where the same row is composed twice, as the triggers do
+ * for direct SQL, it is derived from the row's id under a secret of the process:
+ * nobody else can tell it, and both times it is the same.
  */
 #include "postgres.h"
 
@@ -80,24 +80,22 @@ const int	provconn_entry_hashed[] = {
 	ENTRY_TRANSACTION_ID, ENTRY_ATTEMPT_ID, ENTRY_PERSONAL_HASH, -1
 };
 
+static void derive_salt(const pg_uuid_t *audit_id, unsigned char salt[SALT_LENGTH]);
 static void append_value(StringInfo fields, int column, Datum value);
 
 void
-provconn_entry_commit(ProvconnValues *row)
+provconn_entry_commit(ProvconnValues *row, bool is_repeated)
 {
-	static unsigned char secret[SECRET_LENGTH + sizeof(ProvconnUuid)];
-	static bool has_secret = false;
+	unsigned char salt[SALT_LENGTH];
 	unsigned char hash[PROVCONN_DIGEST_LENGTH];
 
-	if (!has_secret)
-		provconn_random_key(secret, SECRET_LENGTH);
-	has_secret = true;
-	memcpy(secret + SECRET_LENGTH, DatumGetUUIDP(row->values[ENTRY_AUDIT_ID]),
-		   sizeof(ProvconnUuid));
-	provconn_digest_sha256(secret, sizeof(secret), hash);
+	if (is_repeated)
+		derive_salt(DatumGetUUIDP(row->values[ENTRY_AUDIT_ID]), salt);
+	else
+		provconn_random_bytes(salt, sizeof(salt));
 	/* bytea and text share their layout */
 	provconn_values_set(row, ENTRY_PERSONAL_SALT,
-						PointerGetDatum(cstring_to_text_with_len((char *) hash, SALT_LENGTH)));
+						PointerGetDatum(cstring_to_text_with_len((char *) salt, sizeof(salt))));
 	provconn_entry_personal_hash(row, hash);
 	provconn_values_set(row, ENTRY_PERSONAL_HASH, provconn_digest_datum(hash));
 }
@@ -187,6 +185,21 @@ int64
 provconn_entry_time(TimestampTz time)
 {
 	return time + (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+}
+
+static void
+derive_salt(const pg_uuid_t *audit_id, unsigned char salt[SALT_LENGTH])
+{
+	static unsigned char secret[SECRET_LENGTH + sizeof(ProvconnUuid)];
+	static bool has_secret = false;
+	unsigned char hash[PROVCONN_DIGEST_LENGTH];
+
+	if (!has_secret)
+		provconn_random_key(secret, SECRET_LENGTH);
+	has_secret = true;
+	memcpy(secret + SECRET_LENGTH, audit_id, sizeof(ProvconnUuid));
+	provconn_digest_sha256(secret, sizeof(secret), hash);
+	memcpy(salt, hash, SALT_LENGTH);
 }
 
 static void

@@ -52,9 +52,10 @@ extern const int provconn_entry_hashed[];
 
 /*
  * Commits to the personal values of a row that has its audit_id: sets salt and
- * commitment.  In one process the same id gets the same salt.
+ * commitment.  Where the row is composed twice (is_repeated), in one process,
+ * its salt is the same both times.
  */
-extern void provconn_entry_commit(ProvconnValues *row);
+extern void provconn_entry_commit(ProvconnValues *row, bool is_repeated);
 
 /* The commitment of personal values, for who checks one. */
 extern void provconn_entry_personal_hash(const ProvconnValues *row,

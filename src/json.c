@@ -73,8 +73,6 @@ static JsonToken next_token(JsonScanner *scanner);
 static bool scan_word(JsonScanner *scanner, const char *word);
 static bool scan_string(JsonScanner *scanner);
 static void skip_plain(JsonScanner *scanner);
-static bool has_zero(uint64_t bytes);
-static bool has_less(uint64_t bytes, unsigned char limit);
 static bool scan_escape(JsonScanner *scanner);
 static bool scan_number(JsonScanner *scanner);
 static bool scan_digits(JsonScanner *scanner);
@@ -473,33 +471,29 @@ scan_string(JsonScanner *scanner)
 	return false;
 }
 
-/* Eight bytes at a time, up to eight of which one is more than a plain character. */
+/*
+ * Eight bytes at a time, up to eight of which one is more than a plain character.
+ * The highest bit of a byte stays set where it was less than what is taken off,
+ * and was not set before; a borrow of the next byte says only that there was one.
+ */
 static void
 skip_plain(JsonScanner *scanner)
 {
-	while (scanner->text.len - scanner->pos >= sizeof(uint64_t))
+	const char *at = scanner->text.data + scanner->pos;
+	const char *end = scanner->text.data + scanner->text.len;
+
+	for (; end - at >= (ptrdiff_t) sizeof(uint64_t); at += sizeof(uint64_t))
 	{
 		uint64_t	bytes;
 
-		memcpy(&bytes, scanner->text.data + scanner->pos, sizeof(bytes));
-		if (has_less(bytes, 0x20) || has_zero(bytes ^ EACH_BYTE('"')) ||
-			has_zero(bytes ^ EACH_BYTE('\\')))
-			return;
-		scanner->pos += sizeof(bytes);
+		memcpy(&bytes, at, sizeof(bytes));
+		if ((((bytes - EACH_BYTE(0x20)) |
+			  ((bytes ^ EACH_BYTE('"')) - EACH_BYTE(1)) |
+			  ((bytes ^ EACH_BYTE('\\')) - EACH_BYTE(1))) &
+			 ~bytes & EACH_BYTE(0x80)) != 0)
+			break;
 	}
-}
-
-static bool
-has_zero(uint64_t bytes)
-{
-	return ((bytes - EACH_BYTE(1)) & ~bytes & EACH_BYTE(0x80)) != 0;
-}
-
-/* Whether a byte is less than limit, which is 0x80 at most. */
-static bool
-has_less(uint64_t bytes, unsigned char limit)
-{
-	return ((bytes - EACH_BYTE(limit)) & ~bytes & EACH_BYTE(0x80)) != 0;
+	scanner->pos = (size_t) (at - scanner->text.data);
 }
 
 /*

@@ -110,16 +110,18 @@ this_process(void)
 	return process;
 }
 
+/* The stretch at hand serves what lies wholly within; else one is made that begins here. */
 static void
 apply_keystream(Process *process, uint64 start, ProvconnSpan in, char *out)
 {
 	for (size_t done = 0; done < in.len;)
 	{
 		uint64		block = start + done / BLOCK;
+		size_t		part = Min(in.len - done, STRETCH * BLOCK);
 		size_t		offset;
-		size_t		part;
 
-		if (!process->at_hand || block - process->stretch >= STRETCH)
+		if (!process->at_hand || block - process->stretch >= STRETCH ||
+			(block - process->stretch) * BLOCK + part > STRETCH * BLOCK)
 		{
 			process->at_hand = false;
 			provconn_cipher_keystream(process->key, block, process->keystream, STRETCH * BLOCK);
@@ -127,7 +129,6 @@ apply_keystream(Process *process, uint64 start, ProvconnSpan in, char *out)
 			process->at_hand = true;
 		}
 		offset = (block - process->stretch) * BLOCK;
-		part = Min(in.len - done, STRETCH * BLOCK - offset);
 		xor_bytes(out + done, in.data + done, process->keystream + offset, part);
 		done += part;
 	}

@@ -12,6 +12,8 @@
 #include "fault.h"
 #include "keyring.h"
 #include "masterkey.h"
+#include "partition.h"
+#include "provider.h"
 #include "ring.h"
 #include "settings.h"
 #include "store.h"
@@ -54,5 +56,7 @@ _PG_init(void)
 	provconn_catalog_init();
 	provconn_store_init();
 	provconn_writer_init();
+	provconn_partition_init();
+	provconn_provider_init();
 	provconn_keyring_init();
 }

@@ -78,8 +78,21 @@ static ProvconnStatement has_bounds = {
 	.types = {OIDOID, UUIDOID, UUIDOID}
 };
 
+/* The partition that the last row went to, and how long the months ahead last. */
+typedef struct Known
+{
+	Oid			partition;
+	ProvconnUuid from;
+	ProvconnUuid to;
+	TimestampTz extended_until;
+} Known;
+
+static Known known;
+
 static Oid	find_partition(const ProvconnUuid *audit_id, bool *in_use);
 static Oid	find_bounds(const ProvconnUuid *audit_id, bool *in_use, int *offset);
+static void remember_partition(Oid partition, PartitionBoundInfo bounds, int offset);
+static void forget_partitions(Datum arg, Oid relid);
 static bool name_is_taken(Month month);
 static bool is_partly_covered(Month month);
 static void make_month(Month month);
@@ -88,18 +101,34 @@ static void run_ddl(const char *format,...) pg_attribute_printf(1, 2);
 static Month month_of(TimestampTz when);
 static Month month_after(Month month, int months);
 static ProvconnUuid month_floor(Month month);
+static TimestampTz month_begin(Month month);
 static char *uuid_text(ProvconnUuid uuid);
+
+void
+provconn_partition_init(void)
+{
+	CacheRegisterRelcacheCallback(forget_partitions, (Datum) 0);
+}
 
 Oid
 provconn_partition_for(const ProvconnUuid *audit_id, TimestampTz when)
 {
 	bool		in_use;
-	Oid			partition = find_partition(audit_id, &in_use);
-	Month		month = month_of(when);
+	Oid			partition;
+	Month		month;
 
+	/* The lock brings news of partitions that came or went, and is owed to who waits for writers. */
+	LockRelationOid(provconn_store_relid(&audit), RowExclusiveLock);
+	if (OidIsValid(known.partition) &&
+		memcmp(audit_id, &known.from, sizeof(ProvconnUuid)) >= 0 &&
+		memcmp(audit_id, &known.to, sizeof(ProvconnUuid)) < 0)
+		return known.partition;
+
+	partition = find_partition(audit_id, &in_use);
 	if (OidIsValid(partition))
 		return partition;
 
+	month = month_of(when);
 	if (in_use)
 		provconn_fault_raise(PROVCONN_FAULT_PARTITION_MISSING,
 							 psprintf("%04d-%02d", month.year, month.month),
@@ -120,11 +149,20 @@ provconn_partition_for(const ProvconnUuid *audit_id, TimestampTz when)
 void
 provconn_partition_extend(TimestampTz when)
 {
-	Month		now = month_of(when);
-	ProvconnUuid horizon = month_floor(month_after(now, MONTHS_AHEAD));
+	Month		now;
+	ProvconnUuid horizon;
 	bool		in_use;
 
-	if (OidIsValid(find_partition(&horizon, &in_use)) || in_use)
+	if (when < known.extended_until)
+		return;
+	now = month_of(when);
+	horizon = month_floor(month_after(now, MONTHS_AHEAD));
+	if (OidIsValid(find_partition(&horizon, &in_use)))
+	{
+		known.extended_until = month_begin(month_after(now, 1));
+		return;
+	}
+	if (in_use)
 		return;
 	if (!ConditionalLockRelationOid(provconn_store_relid(&audit), ShareUpdateExclusiveLock))
 		return;
@@ -231,9 +269,30 @@ find_bounds(const ProvconnUuid *audit_id, bool *in_use, int *offset)
 			index = bounds->default_index;
 		if (index >= 0)
 			found = partitions->oids[index];
+		if (OidIsValid(found) && index != bounds->default_index)
+			remember_partition(found, bounds, *offset);
 	}
 	table_close(parent, NoLock);
 	return found;
+}
+
+/* Forgotten again when one of the two tables changes. */
+static void
+remember_partition(Oid partition, PartitionBoundInfo bounds, int offset)
+{
+	for (int i = offset; i <= offset + 1; i++)
+		if (i < 0 || i >= bounds->ndatums || bounds->kind[i][0] != PARTITION_RANGE_DATUM_VALUE)
+			return;
+	memcpy(&known.from, DatumGetUUIDP(bounds->datums[offset][0]), sizeof(ProvconnUuid));
+	memcpy(&known.to, DatumGetUUIDP(bounds->datums[offset + 1][0]), sizeof(ProvconnUuid));
+	known.partition = partition;
+}
+
+static void
+forget_partitions(Datum arg, Oid relid)
+{
+	if (!OidIsValid(relid) || relid == audit.relid || relid == known.partition)
+		memset(&known, 0, sizeof(known));
 }
 
 static bool
@@ -374,6 +433,12 @@ month_floor(Month month)
 	int64		days = date2j(month.year, month.month, 1) - UNIX_EPOCH_JDATE;
 
 	return provconn_uuid7_floor((uint64) days * SECS_PER_DAY * 1000);
+}
+
+static TimestampTz
+month_begin(Month month)
+{
+	return (TimestampTz) (date2j(month.year, month.month, 1) - POSTGRES_EPOCH_JDATE) * USECS_PER_DAY;
 }
 
 static char *

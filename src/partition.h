@@ -36,4 +36,7 @@ extern void provconn_partition_withdraw_defaults(const char *name);
 /* Whether the month of that time is over. */
 extern bool provconn_partition_is_past(TimestampTz when, TimestampTz now);
 
+/* Registers the invalidation callback; called once, from _PG_init. */
+extern void provconn_partition_init(void);
+
 #endif							/* PROVCONN_PARTITION_H */

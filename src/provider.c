@@ -4,11 +4,17 @@
  * Providers are never deleted, so a connection needs no foreign key to keep its
  * provider there; a foreign key would make every connect lock the provider's
  * row, and connects of many users meet on the same few rows.
+ *
+ * Every command asks for its provider, and they hardly ever change: a session
+ * keeps what it has read until a trigger of the table, which tells of every
+ * change, has it read them anew.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
@@ -17,6 +23,8 @@
 #include "fault.h"
 #include "provider.h"
 #include "store.h"
+
+#define KEPT 64
 
 enum
 {
@@ -38,6 +46,16 @@ static ProvconnTable provider_table = {
 	.name = "provider", .key_columns = 1, .column_count = COLUMN_COUNT, .columns = columns
 };
 
+/* A provider that was read; another may take its place. */
+typedef struct KeptProvider
+{
+	bool		valid;
+	bool		is_active;
+	ProvconnUuid id;
+	size_t		slug_len;
+	char		slug[PROVCONN_SLUG_MAX];
+} KeptProvider;
+
 static ProvconnStatement insert_provider = {
 	.sql =
 	"INSERT INTO provconn.provider"
@@ -47,22 +65,48 @@ static ProvconnStatement insert_provider = {
 	.types = {UUIDOID, TEXTOID, TEXTOID, InvalidOid, TEXTOID, TIMESTAMPTZOID}
 };
 
+static KeptProvider kept[KEPT];
+static uint64 changes = 0;
+
+static bool read_provider(const ProvconnUuid *id, ProvconnProvider *provider);
+static void forget_providers(Datum arg, Oid relid);
+
+void
+provconn_provider_init(void)
+{
+	CacheRegisterRelcacheCallback(forget_providers, (Datum) 0);
+}
+
 bool
 provconn_provider_find(const ProvconnUuid *id, ProvconnProvider *provider)
 {
-	Datum		key = UUIDPGetDatum((const pg_uuid_t *) id);
-	ProvconnRow row;
-	text	   *slug;
-	bool		isnull;
+	KeptProvider *place = &kept[id->bytes[sizeof(id->bytes) - 1] % KEPT];
+	uint64		changes_before;
 
-	if (!provconn_store_find(&provider_table, &key, PROVCONN_LOCK_NONE, &row))
-		return false;
-	slug = DatumGetTextPCopy(provconn_store_get(&row, COLUMN_SLUG, &isnull));
+	/* What the transaction's snapshot shows is not for other transactions. */
+	if (IsolationUsesXactSnapshot())
+		return read_provider(id, provider);
+
+	AcceptInvalidationMessages();
+	changes_before = changes;
+	if (!place->valid || memcmp(&place->id, id, sizeof(*id)) != 0)
+	{
+		if (!read_provider(id, provider))
+			return false;
+		if (provider->slug.len > sizeof(place->slug))
+			return true;
+		place->id = *id;
+		place->is_active = provider->is_active;
+		place->slug_len = provider->slug.len;
+		memcpy(place->slug, provider->slug.data, provider->slug.len);
+		/* News that came meanwhile may concern what was just read. */
+		place->valid = changes == changes_before;
+		return true;
+	}
 	provider->id = *id;
-	provider->slug.data = VARDATA(slug);
-	provider->slug.len = VARSIZE(slug) - VARHDRSZ;
-	provider->is_active = DatumGetBool(provconn_store_get(&row, COLUMN_IS_ACTIVE, &isnull));
-	provconn_store_close(&row);
+	provider->is_active = place->is_active;
+	provider->slug.data = pnstrdup(place->slug, place->slug_len);
+	provider->slug.len = place->slug_len;
 	return true;
 }
 
@@ -119,4 +163,33 @@ provconn_provider_slug_is_valid(ProvconnSpan slug)
 			return false;
 	}
 	return true;
+}
+
+static bool
+read_provider(const ProvconnUuid *id, ProvconnProvider *provider)
+{
+	Datum		key = UUIDPGetDatum((const pg_uuid_t *) id);
+	ProvconnRow row;
+	text	   *slug;
+	bool		isnull;
+
+	if (!provconn_store_find(&provider_table, &key, PROVCONN_LOCK_NONE, &row))
+		return false;
+	slug = DatumGetTextPCopy(provconn_store_get(&row, COLUMN_SLUG, &isnull));
+	provider->id = *id;
+	provider->slug.data = VARDATA(slug);
+	provider->slug.len = VARSIZE(slug) - VARHDRSZ;
+	provider->is_active = DatumGetBool(provconn_store_get(&row, COLUMN_IS_ACTIVE, &isnull));
+	provconn_store_close(&row);
+	return true;
+}
+
+static void
+forget_providers(Datum arg, Oid relid)
+{
+	if (OidIsValid(relid) && relid != provider_table.relid)
+		return;
+	changes++;
+	for (int i = 0; i < KEPT; i++)
+		kept[i].valid = false;
 }

@@ -30,4 +30,7 @@ extern bool provconn_provider_set_active(const ProvconnUuid *id, bool active, Ti
 /* Lowercase letters, digits, - and _, 1 to 50. */
 extern bool provconn_provider_slug_is_valid(ProvconnSpan slug);
 
+/* Registers the invalidation callback; called once, from _PG_init. */
+extern void provconn_provider_init(void);
+
 #endif							/* PROVCONN_PROVIDER_H */

@@ -51,16 +51,18 @@ PG_FUNCTION_INFO_V1(provconn_audit_connection);
 PG_FUNCTION_INFO_V1(provconn_guard_provider);
 PG_FUNCTION_INFO_V1(provconn_open_provider);
 PG_FUNCTION_INFO_V1(provconn_guard_data_key);
-PG_FUNCTION_INFO_V1(provconn_notice_data_key);
+PG_FUNCTION_INFO_V1(provconn_notice_change);
 PG_FUNCTION_INFO_V1(provconn_guard_audit);
 PG_FUNCTION_INFO_V1(provconn_guard_seal);
 PG_FUNCTION_INFO_V1(provconn_guard_import);
 
-/* A connection's tuple in a trigger. */
+/* A row in a trigger, taken apart; without a tuple there is none. */
 typedef struct Version
 {
 	HeapTuple	tuple;
 	TupleDesc	tupdesc;
+	Datum	   *values;
+	bool	   *nulls;
 } Version;
 
 static TriggerData *trigger_data(FunctionCallInfo fcinfo);
@@ -68,6 +70,7 @@ static void require_connection(TriggerData *data, bool fired_right);
 static _Noreturn void raise_misplaced(const char *table);
 static Datum let_pass(TriggerData *data, ProvconnFault fault, const char *what);
 static bool stands_aside(TriggerData *data);
+static Version read_version(TriggerData *data, HeapTuple tuple);
 static Datum get_value(const Version *version, int column, bool *isnull);
 static bool is_null(const Version *version, int column);
 static ProvconnUuid get_uuid(const Version *version, int column);
@@ -98,8 +101,8 @@ Datum
 provconn_guard_connection(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = trigger_data(fcinfo);
-	Version		old = {NULL, RelationGetDescr(data->tg_relation)};
-	Version		fresh = {NULL, RelationGetDescr(data->tg_relation)};
+	Version		old = {0};
+	Version		fresh;
 	ProvconnAuditFrame *frame;
 	ProvconnUuid id;
 
@@ -108,8 +111,8 @@ provconn_guard_connection(PG_FUNCTION_ARGS)
 		return let_pass(data, PROVCONN_FAULT_UNDELETABLE, "connection");
 
 	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event))
-		old.tuple = data->tg_trigtuple;
-	fresh.tuple = old.tuple != NULL ? data->tg_newtuple : data->tg_trigtuple;
+		old = read_version(data, data->tg_trigtuple);
+	fresh = read_version(data, old.tuple != NULL ? data->tg_newtuple : data->tg_trigtuple);
 	id = get_uuid(&fresh, CONNECTION_ID);
 	frame = provconn_audit_frame(&id);
 	if (frame == NULL && stands_aside(data))
@@ -141,9 +144,8 @@ provconn_audit_connection(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = trigger_data(fcinfo);
 	bool		update = TRIGGER_FIRED_BY_UPDATE(data->tg_event);
-	Version		old = {data->tg_trigtuple, RelationGetDescr(data->tg_relation)};
-	Version		fresh = {update ? data->tg_newtuple : data->tg_trigtuple,
-	RelationGetDescr(data->tg_relation)};
+	Version		old;
+	Version		fresh;
 	ProvconnAuditFrame *frame;
 	ProvconnAuditRow direct;
 	ProvconnAuditRow *row = &direct;
@@ -153,6 +155,8 @@ provconn_audit_connection(PG_FUNCTION_ARGS)
 	require_connection(data, TRIGGER_FIRED_AFTER(data->tg_event) &&
 					   !TRIGGER_FIRED_BY_DELETE(data->tg_event) &&
 					   TRIGGER_FIRED_FOR_ROW(data->tg_event));
+	old = read_version(data, data->tg_trigtuple);
+	fresh = update ? read_version(data, data->tg_newtuple) : old;
 	id = get_uuid(&fresh, CONNECTION_ID);
 	frame = provconn_audit_frame(&id);
 	if (frame == NULL && (stands_aside(data) || (update && is_same_but_place(&old, &fresh))))
@@ -227,9 +231,9 @@ provconn_guard_data_key(PG_FUNCTION_ARGS)
 	return let_pass(data, PROVCONN_FAULT_DATA_KEY_FIXED, NULL);
 }
 
-/* AFTER INSERT, UPDATE and DELETE of data keys, by whomever: sessions read them anew. */
+/* AFTER INSERT, UPDATE and DELETE of what sessions keep, by whomever: they read it anew. */
 Datum
-provconn_notice_data_key(PG_FUNCTION_ARGS)
+provconn_notice_change(PG_FUNCTION_ARGS)
 {
 	CacheInvalidateRelcache(trigger_data(fcinfo)->tg_relation);
 	return PointerGetDatum(NULL);
@@ -347,12 +351,27 @@ stands_aside(TriggerData *data)
 		RangeVarGetRelid(copy->relation, NoLock, true) == RelationGetRelid(data->tg_relation);
 }
 
+static Version
+read_version(TriggerData *data, HeapTuple tuple)
+{
+	TupleDesc	tupdesc = RelationGetDescr(data->tg_relation);
+	Version		version;
+
+	version.tuple = tuple;
+	version.tupdesc = tupdesc;
+	version.values = palloc(sizeof(Datum) * tupdesc->natts);
+	version.nulls = palloc(sizeof(bool) * tupdesc->natts);
+	heap_deform_tuple(tuple, tupdesc, version.values, version.nulls);
+	return version;
+}
+
 static Datum
 get_value(const Version *version, int column, bool *isnull)
 {
-	return heap_getattr(version->tuple,
-						provconn_store_attnum(&provconn_connection_table, column),
-						version->tupdesc, isnull);
+	int			at = provconn_store_attnum(&provconn_connection_table, column) - 1;
+
+	*isnull = version->nulls[at];
+	return version->values[at];
 }
 
 static bool
@@ -476,14 +495,11 @@ static bool
 same_attribute(const Version *old, const Version *fresh, AttrNumber attnum)
 {
 	Form_pg_attribute attribute = TupleDescAttr(fresh->tupdesc, attnum - 1);
-	bool		old_null;
-	bool		fresh_null;
-	Datum		old_value = heap_getattr(old->tuple, attnum, old->tupdesc, &old_null);
-	Datum		fresh_value = heap_getattr(fresh->tuple, attnum, fresh->tupdesc, &fresh_null);
+	int			at = attnum - 1;
 
-	if (old_null || fresh_null)
-		return old_null == fresh_null;
-	return datum_image_eq(old_value, fresh_value, attribute->attbyval, attribute->attlen);
+	if (old->nulls[at] || fresh->nulls[at])
+		return old->nulls[at] == fresh->nulls[at];
+	return datum_image_eq(old->values[at], fresh->values[at], attribute->attbyval, attribute->attlen);
 }
 
 /* The row with id, time, number and hash of the audit row that it will have. */
@@ -588,6 +604,7 @@ compose_row(const Version *old, const Version *fresh, const ProvconnAuditFrame *
 	entry.has_version = true;
 	entry.version = DatumGetInt32(get_value(fresh, CONNECTION_VERSION, &isnull));
 	entry.caller = frame != NULL ? frame->caller : GetUserId();
+	entry.is_repeated = frame == NULL;
 	provconn_audit_compose(&entry, stamp, row);
 	MemoryContextSwitchTo(caller);
 }
@@ -655,8 +672,8 @@ is_resealed(const ProvconnAuditFrame *frame, const Version *old, const Version *
 static bool
 is_erased(TriggerData *data)
 {
-	Version		old = {data->tg_trigtuple, RelationGetDescr(data->tg_relation)};
-	Version		fresh = {data->tg_newtuple, RelationGetDescr(data->tg_relation)};
+	Version		old = read_version(data, data->tg_trigtuple);
+	Version		fresh = read_version(data, data->tg_newtuple);
 
 	for (AttrNumber attnum = 1; attnum <= fresh.tupdesc->natts; attnum++)
 	{
@@ -669,7 +686,7 @@ is_erased(TriggerData *data)
 		while ((personal = provconn_audit_personal_column(i)) != NULL &&
 			   strcmp(personal, NameStr(attribute->attname)) != 0)
 			i++;
-		if (personal != NULL ? !heap_attisnull(fresh.tuple, attnum, fresh.tupdesc) :
+		if (personal != NULL ? !fresh.nulls[attnum - 1] :
 			!same_attribute(&old, &fresh, attnum))
 			return false;
 	}

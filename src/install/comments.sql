@@ -184,8 +184,8 @@ COMMENT ON FUNCTION provconn.guard_provider()
     IS 'trigger: a provider is never deleted and keeps its id';
 COMMENT ON FUNCTION provconn.guard_data_key()
     IS 'forbids UPDATE, DELETE and TRUNCATE of provconn.data_key and provconn.seal_key';
-COMMENT ON FUNCTION provconn.notice_data_key()
-    IS 'trigger: makes all sessions read the data keys anew';
+COMMENT ON FUNCTION provconn.notice_change()
+    IS 'trigger: makes all sessions read the rows of the table anew';
 COMMENT ON TRIGGER provconn_notice ON provconn.data_key IS 'makes all sessions read the data keys anew';
 COMMENT ON TRIGGER provconn_guard ON provconn.data_key IS 'forbids UPDATE and DELETE';
 COMMENT ON TRIGGER provconn_no_truncate ON provconn.data_key IS 'forbids TRUNCATE';
@@ -197,6 +197,7 @@ COMMENT ON TRIGGER provconn_no_truncate ON provconn.connection IS 'forbids TRUNC
 COMMENT ON TRIGGER provconn_audit ON provconn.connection IS 'writes one audit row for each change';
 COMMENT ON TRIGGER provconn_guard ON provconn.provider IS 'forbids DELETE and a change of provider_id';
 COMMENT ON TRIGGER provconn_no_truncate ON provconn.provider IS 'forbids TRUNCATE';
+COMMENT ON TRIGGER provconn_notice ON provconn.provider IS 'makes all sessions read the providers anew';
 COMMENT ON TRIGGER provconn_audit_guard ON provconn.audit IS 'forbids UPDATE and DELETE';
 COMMENT ON TRIGGER provconn_audit_no_truncate ON provconn.audit IS 'forbids TRUNCATE; every month has its own';
 COMMENT ON TRIGGER provconn_import ON provconn.connection IS 'a restore leaves a trace in provconn.import';

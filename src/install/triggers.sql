@@ -13,8 +13,8 @@ RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_open_provider';
 CREATE FUNCTION provconn.guard_data_key()
 RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_data_key';
 
-CREATE FUNCTION provconn.notice_data_key()
-RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_notice_data_key';
+CREATE FUNCTION provconn.notice_change()
+RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_notice_change';
 
 CREATE FUNCTION provconn.guard_audit()
 RETURNS trigger LANGUAGE c AS 'MODULE_PATHNAME', 'provconn_guard_audit';
@@ -68,13 +68,15 @@ CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.provider
 
 CREATE TRIGGER provconn_open AFTER INSERT ON provconn.provider
     FOR EACH ROW EXECUTE FUNCTION provconn.open_provider();
+CREATE TRIGGER provconn_notice AFTER INSERT OR UPDATE OR DELETE ON provconn.provider
+    FOR EACH ROW EXECUTE FUNCTION provconn.notice_change();
 
 CREATE TRIGGER provconn_guard BEFORE DELETE OR UPDATE ON provconn.data_key
     FOR EACH ROW EXECUTE FUNCTION provconn.guard_data_key();
 CREATE TRIGGER provconn_no_truncate BEFORE TRUNCATE ON provconn.data_key
     FOR EACH STATEMENT EXECUTE FUNCTION provconn.guard_data_key();
 CREATE TRIGGER provconn_notice AFTER INSERT OR UPDATE OR DELETE ON provconn.data_key
-    FOR EACH ROW EXECUTE FUNCTION provconn.notice_data_key();
+    FOR EACH ROW EXECUTE FUNCTION provconn.notice_change();
 
 CREATE TRIGGER provconn_audit_guard BEFORE UPDATE OR DELETE ON provconn.audit
     FOR EACH ROW EXECUTE FUNCTION provconn.guard_audit();
@@ -87,6 +89,7 @@ ALTER TABLE provconn.connection ENABLE ALWAYS TRIGGER provconn_audit;
 ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_guard;
 ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_no_truncate;
 ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_open;
+ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_notice;
 ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_guard;
 ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_no_truncate;
 ALTER TABLE provconn.data_key ENABLE ALWAYS TRIGGER provconn_notice;

@@ -407,7 +407,8 @@ SELECT set_eq(
       ('provconn.audit', 'provconn_audit_guard', 'provconn.guard_audit', 'BEFORE DELETE UPDATE ROW'),
       ('provconn.data_key', 'provconn_guard', 'provconn.guard_data_key', 'BEFORE DELETE UPDATE ROW'),
       ('provconn.data_key', 'provconn_no_truncate', 'provconn.guard_data_key', 'BEFORE TRUNCATE STATEMENT'),
-      ('provconn.data_key', 'provconn_notice', 'provconn.notice_data_key', 'AFTER INSERT DELETE UPDATE ROW'),
+      ('provconn.data_key', 'provconn_notice', 'provconn.notice_change', 'AFTER INSERT DELETE UPDATE ROW'),
+      ('provconn.provider', 'provconn_notice', 'provconn.notice_change', 'AFTER INSERT DELETE UPDATE ROW'),
       ('provconn.audit', 'provconn_audit_no_truncate', 'provconn.guard_audit', 'BEFORE TRUNCATE STATEMENT')$$,
     'triggers of the tables');
 SELECT set_eq(

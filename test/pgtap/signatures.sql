@@ -126,7 +126,7 @@ INSERT INTO expected VALUES
 ('provconn.guard_connection', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.audit_connection', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.guard_data_key', '', 'trigger', 'volatile parallel unsafe'),
-('provconn.notice_data_key', '', 'trigger', 'volatile parallel unsafe'),
+('provconn.notice_change', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.guard_provider', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.open_provider', '', 'trigger', 'volatile parallel unsafe'),
 ('provconn.guard_audit', '', 'trigger', 'volatile parallel unsafe'),
