@@ -109,7 +109,6 @@ provconn_cipher_seal(const ProvconnCipherKeys *keys, int32 key_id, ProvconnSpan 
 													 PointerGetDatum(copy_buffer(keys->encryption, PROVCONN_KEY_LENGTH)),
 													 PointerGetDatum(copy_buffer(iv, PROVCONN_ENVELOPE_IV)),
 													 PointerGetDatum(name_buffer("aes-cbc/pad:pkcs"))));
-	wipe_freed();
 	ciphertext_len = VARSIZE_ANY_EXHDR(ciphertext);
 	if (ciphertext_len != (plaintext.len / BLOCK + 1) * BLOCK)
 		provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "encrypt");
@@ -120,6 +119,7 @@ provconn_cipher_seal(const ProvconnCipherKeys *keys, int32 key_id, ProvconnSpan 
 	memcpy(at, head, sizeof(head));
 	memcpy(at + sizeof(head), VARDATA_ANY(ciphertext), ciphertext_len);
 	pfree(ciphertext);
+	/* This wipes also what was freed before: the chunks are the same. */
 	compute_tag(keys, associated, at, sizeof(head) + ciphertext_len,
 				at + sizeof(head) + ciphertext_len);
 	return sealed;

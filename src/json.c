@@ -13,8 +13,7 @@
 
 #include <string.h>
 
-/* A word of eight equal bytes. */
-#define EACH_BYTE(byte) (UINT64_C(0x0101010101010101) * (unsigned char) (byte))
+#define CHUNK 32
 
 typedef enum JsonToken
 {
@@ -472,28 +471,28 @@ scan_string(JsonScanner *scanner)
 }
 
 /*
- * Eight bytes at a time, up to eight of which one is more than a plain character.
- * The highest bit of a byte stays set where it was less than what is taken off,
- * and was not set before; a borrow of the next byte says only that there was one.
+ * To within CHUNK bytes of the first that is more than a plain character.  All
+ * bytes of a chunk are looked at in a loop of a fixed length, which a compiler
+ * turns into a few instructions.
  */
 static void
 skip_plain(JsonScanner *scanner)
 {
 	const char *at = scanner->text.data + scanner->pos;
-	const char *end = scanner->text.data + scanner->text.len;
+	size_t		left = scanner->text.len - scanner->pos;
 
-	for (; end - at >= (ptrdiff_t) sizeof(uint64_t); at += sizeof(uint64_t))
+	for (; left >= CHUNK; at += CHUNK, left -= CHUNK)
 	{
-		uint64_t	bytes;
+		unsigned char special = 0;
+		int			i;
 
-		memcpy(&bytes, at, sizeof(bytes));
-		if ((((bytes - EACH_BYTE(0x20)) |
-			  ((bytes ^ EACH_BYTE('"')) - EACH_BYTE(1)) |
-			  ((bytes ^ EACH_BYTE('\\')) - EACH_BYTE(1))) &
-			 ~bytes & EACH_BYTE(0x80)) != 0)
+		for (i = 0; i < CHUNK; i++)
+			special |= (unsigned char) (((unsigned char) at[i] < 0x20) | (at[i] == '"') |
+										(at[i] == '\\'));
+		if (special != 0)
 			break;
 	}
-	scanner->pos = (size_t) (at - scanner->text.data);
+	scanner->pos = scanner->text.len - left;
 }
 
 /*

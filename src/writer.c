@@ -288,7 +288,10 @@ needs_index_entries(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot 
 	bool		is_copy;
 	bool		needs;
 
-	if (!ItemPointerIsValid(&fresh->tts_tid) || ItemPointerEquals(&fresh->tts_tid, &old->tts_tid))
+	/* An update marks its caller's tuple, too. */
+	tuple = ExecFetchSlotHeapTuple(fresh, false, &is_copy);
+	if (HeapTupleIsHeapOnly(tuple) || !ItemPointerIsValid(&fresh->tts_tid) ||
+		ItemPointerEquals(&fresh->tts_tid, &old->tts_tid))
 		return false;
 	written = ExecInitExtraTupleSlot(writer->estate, RelationGetDescr(rel), &TTSOpsBufferHeapTuple);
 	if (!table_tuple_fetch_row_version(rel, &fresh->tts_tid, SnapshotAny, written))
