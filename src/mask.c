@@ -65,7 +65,8 @@ provconn_mask_make(ProvconnSpan bytes)
 	at = VARDATA(datum);
 	memcpy(at, process->tag, TAG_LENGTH);
 	memcpy(at + TAG_LENGTH, &start, START_LENGTH);
-	process->next += (bytes.len + BLOCK - 1) / BLOCK;
+	/* Of empty ones, too, no two are the same. */
+	process->next += bytes.len / BLOCK + 1;
 	apply_keystream(process, start, bytes, at + HEAD_LENGTH);
 	return PointerGetDatum(datum);
 }
