@@ -186,7 +186,7 @@ provconn_cipher_keystream(const unsigned char *key, uint64 block, char *out, siz
 	pfree(counters);
 }
 
-/* Examples 10 and 11 of NIST SP 800-38B, of each subkey one. */
+/* Of the examples of NIST SP 800-38B with AES-256 one for each subkey. */
 void
 provconn_cipher_test(void)
 {
