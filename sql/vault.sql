@@ -2,14 +2,14 @@
 -- becomes of one that was touched.
 \set SHOW_CONTEXT never
 
--- never the plaintext, never twice the same bytes; 69 bytes and whole blocks
+-- never the plaintext, never twice the same bytes; 37 bytes and whole blocks
 SELECT t.active(t.u('vault'), NULL, repeat('c4nary', 5)) AS id \gset
 SELECT t.active(t.u('vault'), NULL, repeat('c4nary', 5)) AS twin \gset
 SELECT position('c4nary'::bytea IN a.credential) AS plaintext_at, a.credential <> b.credential AS differ,
-       substr(a.credential, 6, 16) <> substr(b.credential, 6, 16) AS salts_differ, substr(a.credential, 22, 16) <> substr(b.credential, 22, 16) AS ivs_differ,
+       substr(a.credential, 6, 16) <> substr(b.credential, 6, 16) AS ivs_differ, substr(a.credential, 22, 16) <> substr(b.credential, 22, 16) AS first_blocks_differ,
        get_byte(a.credential, 0) AS format
 FROM provconn.connection AS a, provconn.connection AS b WHERE a.connection_id = :'id' AND b.connection_id = :'twin';
-SELECT n, length(c.credential) = 69 + 16 * (n / 16 + 1) AS as_long_as_expected
+SELECT n, length(c.credential) = 37 + 16 * (n / 16 + 1) AS as_long_as_expected
 FROM (VALUES (1), (15), (16), (17), (31), (32), (1000)) AS v (n), LATERAL (SELECT t.active(t.u('vault ' || n), NULL, repeat('x', n)) AS id OFFSET 0) AS a,
      LATERAL jsonb_to_record(t.row_of(a.id)) AS c (credential bytea) ORDER BY n;
 SELECT c.relname, a.attstorage FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid WHERE a.attrelid = 'provconn.connection'::regclass AND attname = 'credential';
@@ -25,23 +25,55 @@ SELECT t.fault($$SELECT t.active(t.u('vault long'), NULL, repeat('x', 16777217))
 
 -- The format, pinned down in SQL: HKDF and encrypt-then-MAC by pgcrypto's own
 -- functions, from the key file's content to the plaintext.
-CREATE FUNCTION pg_temp.derived(key bytea, salt bytea, info bytea, OUT enc bytea, OUT mac bytea) LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.derived(key bytea, info bytea, OUT enc bytea, OUT mac bytea) LANGUAGE sql AS $$
 	SELECT t1, public.hmac(t1 || info || '\x02', prk, 'sha256')
-	FROM (SELECT prk, public.hmac(info || '\x01', prk, 'sha256') AS t1 FROM (SELECT public.hmac(key, salt, 'sha256') AS prk) AS a) AS b
+	FROM (SELECT prk, public.hmac(info || '\x01', prk, 'sha256') AS t1
+	      FROM (SELECT public.hmac(key, decode(repeat('00', 32), 'hex'), 'sha256') AS prk) AS a) AS b
 $$;
+-- AES-256-CMAC, as NIST SP 800-38B has it; a block doubled is one shifted in GF(2^128)
+CREATE FUNCTION pg_temp.doubled(block bytea) RETURNS bytea LANGUAGE sql AS $$
+	SELECT string_agg(set_byte('\x00', 0, (get_byte(block, i) << 1) & 255
+		# CASE WHEN i < 15 THEN get_byte(block, i + 1) >> 7 ELSE (get_byte(block, 0) >> 7) * 135 END), '' ORDER BY i)
+	FROM generate_series(0, 15) AS i
+$$;
+CREATE FUNCTION pg_temp.cmac(message bytea, key bytea) RETURNS bytea LANGUAGE plpgsql AS $$
+DECLARE
+	subkey bytea := pg_temp.doubled(public.encrypt(decode(repeat('00', 16), 'hex'), key, 'aes-ecb/pad:none'));
+	padded bytea := message;
+	at int;
+BEGIN
+	IF length(message) = 0 OR length(message) % 16 > 0 THEN
+		subkey := pg_temp.doubled(subkey);
+		padded := message || '\x80' || decode(repeat('00', 15 - length(message) % 16), 'hex');
+	END IF;
+	FOR i IN 0 .. 15 LOOP
+		at := length(padded) - 16 + i;
+		padded := set_byte(padded, at, get_byte(padded, at) # get_byte(subkey, i));
+	END LOOP;
+	RETURN substr(public.encrypt(padded, key, 'aes-cbc/pad:none'), length(padded) - 15);
+END $$;
+-- the published examples
+SELECT n, encode(pg_temp.cmac(substr('\x6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710'::bytea, 1, n),
+	'\x603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4'), 'hex') = tag AS as_published
+FROM (VALUES (0, '028962f61b7bf89efc6b551f4667d983'), (16, '28a7023f452e8f82bd4bf28d8c37c35c'),
+             (40, 'aaf3d8f1de5640c232f5b169b9c911e6'), (64, 'e1992190549f6ed5696a2c056c315410')) AS v (n, tag) ORDER BY n;
+-- The two in the middle are tried on the C code, too: what it seals never fills its
+-- blocks, but ends 11, 3 or 9 bytes behind one (a credential that never expires, one
+-- that does, a data key).
+SELECT status, detail FROM provconn_doctor() WHERE check_name = 'pgcrypto_library';
 CREATE FUNCTION pg_temp.opened(envelope bytea, key bytea, purpose bytea, associated bytea) RETURNS bytea LANGUAGE plpgsql AS $$
 DECLARE
-	body bytea := substr(envelope, 1, length(envelope) - 32);
+	body bytea := substr(envelope, 1, length(envelope) - 16);
 	k record;
 BEGIN
 	IF get_byte(envelope, 0) <> 1 THEN
 		RETURN 'format';
 	END IF;
-	k := pg_temp.derived(key, substr(envelope, 6, 16), purpose);
-	IF public.hmac(associated || body, k.mac, 'sha256') <> substr(envelope, length(envelope) - 31) THEN
+	k := pg_temp.derived(key, purpose);
+	IF pg_temp.cmac(associated || body, k.mac) <> substr(envelope, length(envelope) - 15) THEN
 		RETURN 'tag';
 	END IF;
-	RETURN public.decrypt_iv(substr(body, 38), k.enc, substr(body, 22, 16), 'aes-cbc/pad:pkcs');
+	RETURN public.decrypt_iv(substr(body, 22), k.enc, substr(body, 6, 16), 'aes-cbc/pad:pkcs');
 END $$;
 CREATE FUNCTION pg_temp.field(value bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT set_byte('\x00', 0, length(value)) || value $$;
 -- the master key: the last line of the file, "id:64 hex digits" or the digits alone
@@ -59,8 +91,7 @@ $$;
 SELECT length(pg_temp.data_key(1)) AS data_key_length, check_value = substr(hmac('provconn.data_check', pg_temp.data_key(1), 'sha256'), 1, 8) AS check_value
 FROM provconn.data_key WHERE key_id = 1;
 CREATE FUNCTION pg_temp.unsealed(id uuid) RETURNS bytea LANGUAGE sql AS $$
-	SELECT pg_temp.opened(credential, pg_temp.data_key(key_id),
-		'provconn.credential' || int4send(key_id) || uuid_send(connection_id),
+	SELECT pg_temp.opened(credential, pg_temp.data_key(key_id), 'provconn.credential',
 		pg_temp.field('provconn.credential') || pg_temp.field('\x01') || pg_temp.field(int4send(key_id))
 		|| pg_temp.field(uuid_send(connection_id)) || pg_temp.field(uuid_send(user_id)) || pg_temp.field(uuid_send(provider_id))
 		|| pg_temp.field(set_byte('\x00', 0, array_position(enum_range(NULL::provconn_credential_type), credential_type)))
@@ -107,7 +138,7 @@ DECLARE
 BEGIN
 	FOREACH changed IN ARRAY array_cat(ARRAY(SELECT substr(kept, 1, i) FROM generate_series(0, length(kept) - 1) AS i),
 		ARRAY[kept || '\x00', kept || kept, substr(kept, 2), 'x'::bytea, '\x00'::bytea || kept,
-			overlay(kept PLACING substr(kept, 54, 16) FROM 38), overlay(kept PLACING '' FROM 38 FOR 16)])
+			overlay(kept PLACING substr(kept, 38, 16) FROM 22), overlay(kept PLACING '' FROM 22 FOR 16)])
 	LOOP
 		UPDATE provconn.connection SET credential = changed WHERE connection_id = id;
 		faults := faults || t.message(reveal);

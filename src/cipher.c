@@ -24,6 +24,7 @@
 #include "secret.h"
 
 #define BLOCK PROVCONN_ENVELOPE_BLOCK
+#define PIECE 1024
 
 typedef struct Library
 {
@@ -37,8 +38,7 @@ static const Library *load_library(void);
 static void compute_tag(const ProvconnCipherKeys *keys, ProvconnSpan associated,
 						const unsigned char *sealed, size_t sealed_len,
 						unsigned char tag[PROVCONN_ENVELOPE_TAG]);
-static void encrypt_blocks(const unsigned char *key, const char *mode, const bytea *blocks,
-						   const char **encrypted);
+static bytea *encrypt_blocks(const unsigned char *key, const char *mode, const bytea *blocks);
 static void make_subkeys(ProvconnCipherKeys *keys);
 static void double_block(const unsigned char *in, unsigned char *out);
 static void wipe_freed(void);
@@ -157,6 +157,7 @@ provconn_cipher_decrypt(const ProvconnCipherKeys *keys, const ProvconnEnvelope *
 	memcpy(bytes, VARDATA_ANY(output), plaintext->len);
 	provconn_secret_wipe(VARDATA_ANY(output), plaintext->len);
 	plaintext->data = bytes;
+	pfree(output);
 }
 
 bool
@@ -175,18 +176,59 @@ provconn_cipher_keystream(const unsigned char *key, uint64 block, char *out, siz
 {
 	static const uint64 zero = 0;
 	bytea	   *counters = palloc(VARHDRSZ + len);
-	const char *encrypted;
+	bytea	   *encrypted;
+	char	   *from;
 
 	SET_VARSIZE(counters, VARHDRSZ + len);
 	for (char *at = VARDATA(counters); at < VARDATA(counters) + len; at += BLOCK, block++)
 	{
-		memcpy(at, &zero, sizeof(zero));
-		memcpy(at + sizeof(zero), &block, sizeof(block));
+		memcpy(at, &block, sizeof(block));
+		memcpy(at + sizeof(block), &zero, sizeof(zero));
 	}
-	encrypt_blocks(key, "aes-ecb/pad:none", counters, &encrypted);
-	memcpy(out, encrypted, len);
-	provconn_secret_wipe(unconstify(char *, encrypted), len);
+	encrypted = encrypt_blocks(key, "aes-ecb/pad:none", counters);
+	/* Taken and wiped piece by piece, while it is in the processor's cache. */
+	from = VARDATA_ANY(encrypted);
+	for (size_t done = 0; done < len; done += PIECE)
+	{
+		size_t		piece = Min(len - done, PIECE);
+
+		memcpy(out + done, from + done, piece);
+		provconn_secret_wipe(from + done, piece);
+	}
+	pfree(encrypted);
 	pfree(counters);
+}
+
+/* Of the examples of NIST SP 800-38B with AES-256 one for each subkey. */
+void
+provconn_cipher_test(void)
+{
+	static const unsigned char key[PROVCONN_KEY_LENGTH] = {
+		0x60, 0x3d, 0xeb, 0x10, 0x15, 0xca, 0x71, 0xbe, 0x2b, 0x73, 0xae, 0xf0, 0x85, 0x7d, 0x77, 0x81,
+		0x1f, 0x35, 0x2c, 0x07, 0x3b, 0x61, 0x08, 0xd7, 0x2d, 0x98, 0x10, 0xa3, 0x09, 0x14, 0xdf, 0xf4
+	};
+	static const unsigned char message[40] = {
+		0x6b, 0xc1, 0xbe, 0xe2, 0x2e, 0x40, 0x9f, 0x96, 0xe9, 0x3d, 0x7e, 0x11, 0x73, 0x93, 0x17, 0x2a,
+		0xae, 0x2d, 0x8a, 0x57, 0x1e, 0x03, 0xac, 0x9c, 0x9e, 0xb7, 0x6f, 0xac, 0x45, 0xaf, 0x8e, 0x51,
+		0x30, 0xc8, 0x1c, 0x46, 0xa3, 0x5c, 0xe4, 0x11
+	};
+	static const unsigned char tags[2][PROVCONN_ENVELOPE_TAG] = {
+		{0x28, 0xa7, 0x02, 0x3f, 0x45, 0x2e, 0x8f, 0x82, 0xbd, 0x4b, 0xf2, 0x8d, 0x8c, 0x37, 0xc3, 0x5c},
+		{0xaa, 0xf3, 0xd8, 0xf1, 0xde, 0x56, 0x40, 0xc2, 0x32, 0xf5, 0xb1, 0x69, 0xb9, 0xc9, 0x11, 0xe6}
+	};
+	ProvconnSpan nothing = {"", 0};
+	ProvconnCipherKeys keys = {0};
+	unsigned char mac[PROVCONN_CIPHER_MAC];
+
+	provconn_cipher_hmac(nothing, nothing, mac);
+	memcpy(keys.authentication, key, sizeof(key));
+	make_subkeys(&keys);
+	for (int i = 0; i < (int) lengthof(tags); i++)
+	{
+		compute_tag(&keys, nothing, message, i == 0 ? BLOCK : sizeof(message), mac);
+		if (memcmp(mac, tags[i], PROVCONN_ENVELOPE_TAG) != 0)
+			provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "authenticate");
+	}
 }
 
 /*
@@ -267,7 +309,7 @@ compute_tag(const ProvconnCipherKeys *keys, ProvconnSpan associated,
 	bytea	   *message = palloc(VARHDRSZ + padded);
 	unsigned char *bytes = (unsigned char *) VARDATA(message);
 	const unsigned char *subkey = keys->subkeys[len == padded ? 0 : 1];
-	const char *encrypted;
+	bytea	   *encrypted;
 
 	SET_VARSIZE(message, VARHDRSZ + padded);
 	memcpy(bytes, associated.data, associated.len);
@@ -279,15 +321,15 @@ compute_tag(const ProvconnCipherKeys *keys, ProvconnSpan associated,
 	}
 	for (int i = 0; i < BLOCK; i++)
 		bytes[padded - BLOCK + i] ^= subkey[i];
-	encrypt_blocks(keys->authentication, "aes-cbc/pad:none", message, &encrypted);
-	memcpy(tag, encrypted + padded - BLOCK, PROVCONN_ENVELOPE_TAG);
+	encrypted = encrypt_blocks(keys->authentication, "aes-cbc/pad:none", message);
+	memcpy(tag, VARDATA_ANY(encrypted) + padded - BLOCK, PROVCONN_ENVELOPE_TAG);
+	pfree(encrypted);
 	pfree(message);
 }
 
-/* Whole blocks, in CBC under an initialization vector of zeros. */
-static void
-encrypt_blocks(const unsigned char *key, const char *mode, const bytea *blocks,
-			   const char **encrypted)
+/* Whole blocks; an initialization vector, where the mode has one, is of zeros. */
+static bytea *
+encrypt_blocks(const unsigned char *key, const char *mode, const bytea *blocks)
 {
 	bytea	   *output;
 
@@ -298,7 +340,7 @@ encrypt_blocks(const unsigned char *key, const char *mode, const bytea *blocks,
 	wipe_freed();
 	if (VARSIZE_ANY_EXHDR(output) != VARSIZE_ANY_EXHDR(blocks))
 		provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "encrypt");
-	*encrypted = VARDATA_ANY(output);
+	return output;
 }
 
 /* NIST SP 800-38B, section 6.1. */
@@ -306,13 +348,15 @@ static void
 make_subkeys(ProvconnCipherKeys *keys)
 {
 	bytea	   *zeros = palloc0(VARHDRSZ + BLOCK);
-	const char *encrypted;
+	bytea	   *encrypted;
 
 	SET_VARSIZE(zeros, VARHDRSZ + BLOCK);
-	encrypt_blocks(keys->authentication, "aes-ecb/pad:none", zeros, &encrypted);
-	double_block((const unsigned char *) encrypted, keys->subkeys[0]);
+	encrypted = encrypt_blocks(keys->authentication, "aes-ecb/pad:none", zeros);
+	double_block((const unsigned char *) VARDATA_ANY(encrypted), keys->subkeys[0]);
 	double_block(keys->subkeys[0], keys->subkeys[1]);
-	provconn_secret_wipe(unconstify(char *, encrypted), BLOCK);
+	provconn_secret_wipe(VARDATA_ANY(encrypted), BLOCK);
+	pfree(encrypted);
+	pfree(zeros);
 }
 
 /* In GF(2^128), modulo x^128 + x^7 + x^2 + x + 1, the first bit the highest. */

@@ -48,4 +48,7 @@ extern bool provconn_cipher_open(const ProvconnCipherKeys *keys, const ProvconnE
  */
 extern void provconn_cipher_keystream(const unsigned char *key, uint64 block, char *out, size_t len);
 
+/* Raises a fault where pgcrypto is not there, or tags are not what the standard has. */
+extern void provconn_cipher_test(void);
+
 #endif							/* PROVCONN_CIPHER_H */

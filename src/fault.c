@@ -132,7 +132,7 @@ static const FaultText faults[] = {
 	"Install it (Debian: it comes with the server package; elsewhere: postgresql-contrib), then CREATE EXTENSION pgcrypto."},
 	[PROVCONN_FAULT_PGCRYPTO_FAILED] = {"PV105",
 		"pgcrypto failed to %s",
-	"Check that the installed pgcrypto offers aes-cbc and hmac sha256 (OpenSSL in FIPS mode does)."},
+	"Check that the installed pgcrypto offers aes-cbc, aes-ecb and hmac sha256 (OpenSSL in FIPS mode does)."},
 	[PROVCONN_FAULT_TYPE_CHANGED] = {"PV106",
 		"type %s is not as provconn made it: attribute \"%s\" is missing or has another type",
 	"Undo the ALTER TYPE."},

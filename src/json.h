@@ -35,7 +35,8 @@ extern bool provconn_json_validate(ProvconnSpan text, ProvconnJsonKind *kind);
 /*
  * The member of a valid JSON object that counts for name: the last one, as
  * jsonb has it.  name is ASCII; escapes in the member's name are decoded for the
- * comparison.  *member is untouched when there is none.
+ * comparison.  *member is untouched when there is none.  Other text is read
+ * within its bounds, as far as it looks like an object.
  */
 extern bool provconn_json_find(ProvconnSpan object, const char *name,
 							   ProvconnJsonMember *member);

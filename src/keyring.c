@@ -6,10 +6,11 @@
  * wrong key is named before any data is touched.  The highest id that is not
  * retired is the current one.
  *
- * Unwrapped data keys stay in locked memory, with what is derived of them, until the table or a
- * key setting changes, or the configuration is reloaded.  A data key that the
- * current transaction made is used, but trusted no longer than that transaction
- * (or subtransaction) lives: after a rollback its id may belong to another key.
+ * Unwrapped data keys stay in locked memory, with what is derived of them, until
+ * the table or a key setting changes, or the configuration is reloaded.  A data
+ * key that the current transaction made is used, but trusted no longer than that
+ * transaction (or subtransaction) lives: after a rollback its id may belong to
+ * another key.
  *
  * Locks: who seals, or reads what is to be opened, holds ROW SHARE on the table
  * until the end of its transaction, so that who retires a key can wait for all

@@ -12,7 +12,7 @@
  * counter mode under a key that this process made and keeps in locked memory,
  * and no two values have a part of it in common.  What is stored is of no use to
  * another process, and comparing two datums tells at most which was made first.
- * The keystream is made in stretches, the last of which is kept.
+ * The keystream is made in stretches, the last of which is kept beside the key.
  *
  * This is no encryption at rest: that is the vault's, under other keys.
  */
@@ -66,7 +66,8 @@ provconn_mask_make(ProvconnSpan bytes)
 	at = VARDATA(datum);
 	memcpy(at, process->tag, TAG_LENGTH);
 	memcpy(at + TAG_LENGTH, &start, START_LENGTH);
-	process->next += (bytes.len + BLOCK - 1) / BLOCK;
+	/* Of empty ones, too, no two are the same. */
+	process->next += bytes.len / BLOCK + 1;
 	apply_keystream(process, start, bytes, at + HEAD_LENGTH);
 	return PointerGetDatum(datum);
 }

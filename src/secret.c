@@ -1,5 +1,5 @@
 /*
- * secret.c (layer 2): memory for secrets.
+ * secret.c (layer 1): memory for secrets.
  *
  * Memory from provconn_secret_alloc() belongs to the context that was current
  * and is wiped with it, also when a transaction aborts; it is no palloc chunk,

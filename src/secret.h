@@ -1,5 +1,5 @@
 /*
- * secret.h (layer 2): memory for secrets, and what a secret shows of itself.
+ * secret.h (layer 1): memory for secrets, and what a secret shows of itself.
  */
 #ifndef PROVCONN_SECRET_H
 #define PROVCONN_SECRET_H

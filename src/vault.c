@@ -2,8 +2,8 @@
  * vault.c (layer 5): credentials, sealed and opened.
  *
  * A credential is bound to its row: the tag covers connection, user, provider,
- * credential type, expiry and version (envelope.c).  A ciphertext that is changed, moved to
- * another row, or put back after a refresh does not open.
+ * credential type, expiry and version (envelope.c).  A ciphertext that is
+ * changed, moved to another row, or put back after a refresh does not open.
  */
 #include "postgres.h"
 

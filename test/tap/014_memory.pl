@@ -1,7 +1,8 @@
 # What stays in a backend's memory: after each function that takes or returns a
 # secret, the backend's memory is searched for the secret, the master key, the data
-# key and the keys derived from them: those of the credential (K_enc, K_mac, and half
-# of K_enc, as it stands in a key schedule) and that which opens the data key.
+# key and the keys derived from them: those that seal credentials (K_enc, K_mac, and
+# half of K_enc, as it stands in a key schedule), which are kept beside the data key,
+# and those that seal the data key.
 #
 # Freed memory counts, as an attacker or a core dump has it, too.  The buffers of the
 # protocol are flushed before, by a statement and a result that are longer than
@@ -47,10 +48,11 @@ my @keys = (
 	[ 'master'     => 0 ],
 	[ 'master hex' => 0 ],
 	[ 'data key'   => 1 ],
-	[ 'K_enc'      => 0 ],
-	[ 'K_enc half' => 0 ],
-	[ 'K_mac'      => 0 ],
+	[ 'K_enc'      => 1 ],
+	[ 'K_enc half' => 1 ],
+	[ 'K_mac'      => 1 ],
 	[ 'wrap K_enc' => 0 ],
+	[ 'wrap K_mac' => 0 ],
 	[ 'mask key'   => 1 ]);
 my @sizes = (200, 20000);
 
@@ -257,15 +259,14 @@ sub connect_one
 sub keys_of
 {
 	my ($connection) = @_;
-	my ($id, $wrapped, $sealed) = map { pack('H*', $_) } @{ $admin->must(
-			"SELECT encode(int4send(d.key_id), 'hex'), encode(d.wrapped, 'hex'), encode(c.credential, 'hex')"
-			  . " FROM provconn.connection AS c, provconn.data_key AS d WHERE c.connection_id = '$connection'")->{rows}[0] };
-	my ($wrap_key) = derive($master, substr($wrapped, 5, 16), 'provconn.data_key');
+	my $wrapped = pack('H*', $admin->value("SELECT encode(d.wrapped, 'hex') FROM provconn.connection AS c"
+			  . " JOIN provconn.data_key AS d ON int4send(d.key_id) = substr(c.credential, 2, 4) WHERE c.connection_id = '$connection'"));
+	my ($wrap_encrypt, $wrap_mac) = derive($master, 'provconn.data_key');
 	my $data_key = $admin->value(q(SELECT decrypt_iv($1, $2, $3, 'aes-cbc/pad:pkcs')),
-		map { [ 17, 1, $_ ] } substr($wrapped, 37, -32), $wrap_key, substr($wrapped, 21, 16));
+		map { [ 17, 1, $_ ] } substr($wrapped, 21, -16), $wrap_encrypt, substr($wrapped, 5, 16));
 	$data_key = pack('H*', substr($data_key, 2));
 	die "the data key has not 32 bytes\n" if length($data_key) != 32;
-	my ($encrypt, $mac) = derive($data_key, substr($sealed, 5, 16), 'provconn.credential' . $id . pack('H*', $connection =~ tr/-//dr));
+	my ($encrypt, $mac) = derive($data_key, 'provconn.credential');
 
 	return (
 		'master'     => $master,
@@ -274,13 +275,14 @@ sub keys_of
 		'K_enc'      => $encrypt,
 		'K_enc half' => substr($encrypt, 0, 16),
 		'K_mac'      => $mac,
-		'wrap K_enc' => $wrap_key);
+		'wrap K_enc' => $wrap_encrypt,
+		'wrap K_mac' => $wrap_mac);
 }
 
 sub derive
 {
-	my ($key, $salt, $info) = @_;
-	my $extracted = hmac_sha256($key, $salt);
+	my ($key, $info) = @_;
+	my $extracted = hmac_sha256($key, "\0" x 32);
 	my $first = hmac_sha256("$info\x01", $extracted);
 
 	return ($first, hmac_sha256("$first$info\x02", $extracted));

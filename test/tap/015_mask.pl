@@ -216,6 +216,7 @@ for my $operator ('*=', '*<', '*>')
 	is($session->value("SELECT a $operator b FROM (SELECT CAST('e' AS text)) AS a, (SELECT CAST('e' AS text)) AS b"),
 		$operator eq '*=' ? 't' : 'f', 'control: equal texts');
 }
+is($session->value(q(SELECT a *= b FROM (SELECT CAST('' AS provconn_secret)) AS a, (SELECT CAST('' AS provconn_secret)) AS b)), 'f', 'nor are empty ones');
 is($session->query("SELECT CAST('a' AS provconn_secret) $_ CAST('a' AS provconn_secret)")->{error}{C}, '42883', "no operator $_")
   for qw(= <> < >);
 is($session->query('SELECT DISTINCT s FROM kept')->{error}{C}, '42883', 'no DISTINCT');
