@@ -13,8 +13,6 @@
 
 #include <string.h>
 
-#define CHUNK 32
-
 typedef enum JsonToken
 {
 	TOKEN_END,
@@ -37,6 +35,7 @@ typedef struct JsonScanner
 	ProvconnSpan text;
 	size_t		start;			/* of the token read last */
 	size_t		pos;			/* behind it */
+	bool		strict;			/* looks for control characters in strings */
 } JsonScanner;
 
 typedef enum JsonExpect
@@ -71,7 +70,7 @@ static int	decode_char(ProvconnSpan quoted, size_t *pos);
 static JsonToken next_token(JsonScanner *scanner);
 static bool scan_word(JsonScanner *scanner, const char *word);
 static bool scan_string(JsonScanner *scanner);
-static void skip_plain(JsonScanner *scanner);
+static bool skip_simple_string(JsonScanner *scanner);
 static bool scan_escape(JsonScanner *scanner);
 static bool scan_number(JsonScanner *scanner);
 static bool scan_digits(JsonScanner *scanner);
@@ -83,7 +82,7 @@ static void put_char(char *out, size_t *len, char c);
 bool
 provconn_json_validate(ProvconnSpan text, ProvconnJsonKind *kind)
 {
-	JsonScanner scanner = {text, 0, 0};
+	JsonScanner scanner = {text, 0, 0, true};
 	JsonGrammar grammar = {EXPECT_VALUE, 0, {0}};
 	ProvconnJsonKind first = PROVCONN_JSON_NULL;
 	JsonToken	token = next_token(&scanner);
@@ -106,7 +105,7 @@ provconn_json_validate(ProvconnSpan text, ProvconnJsonKind *kind)
 bool
 provconn_json_find(ProvconnSpan object, const char *name, ProvconnJsonMember *member)
 {
-	JsonScanner scanner = {object, 0, 0};
+	JsonScanner scanner = {object, 0, 0, false};
 	ProvconnJsonMember candidate;
 	bool		found = false;
 
@@ -128,7 +127,7 @@ provconn_json_find(ProvconnSpan object, const char *name, ProvconnJsonMember *me
 size_t
 provconn_json_compact(ProvconnSpan text, char *out)
 {
-	JsonScanner scanner = {text, 0, 0};
+	JsonScanner scanner = {text, 0, 0, false};
 	JsonToken	token = next_token(&scanner);
 	size_t		len = 0;
 
@@ -456,7 +455,9 @@ static bool
 scan_string(JsonScanner *scanner)
 {
 	scanner->pos++;
-	for (skip_plain(scanner); scanner->pos < scanner->text.len; skip_plain(scanner))
+	if (!scanner->strict && skip_simple_string(scanner))
+		return true;
+	while (scanner->pos < scanner->text.len)
 	{
 		unsigned char c = (unsigned char) scanner->text.data[scanner->pos++];
 
@@ -470,29 +471,17 @@ scan_string(JsonScanner *scanner)
 	return false;
 }
 
-/*
- * To within CHUNK bytes of the first that is more than a plain character.  All
- * bytes of a chunk are looked at in a loop of a fixed length, which a compiler
- * turns into a few instructions.
- */
-static void
-skip_plain(JsonScanner *scanner)
+/* Most strings have no escape, and so end at the next quotation mark. */
+static bool
+skip_simple_string(JsonScanner *scanner)
 {
-	const char *at = scanner->text.data + scanner->pos;
-	size_t		left = scanner->text.len - scanner->pos;
+	const char *begin = scanner->text.data + scanner->pos;
+	const char *end = memchr(begin, '"', scanner->text.len - scanner->pos);
 
-	for (; left >= CHUNK; at += CHUNK, left -= CHUNK)
-	{
-		unsigned char special = 0;
-		int			i;
-
-		for (i = 0; i < CHUNK; i++)
-			special |= (unsigned char) (((unsigned char) at[i] < 0x20) | (at[i] == '"') |
-										(at[i] == '\\'));
-		if (special != 0)
-			break;
-	}
-	scanner->pos = scanner->text.len - left;
+	if (end == NULL || memchr(begin, '\\', (size_t) (end - begin)) != NULL)
+		return false;
+	scanner->pos += (size_t) (end - begin) + 1;
+	return true;
 }
 
 /*
