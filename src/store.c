@@ -55,8 +55,10 @@ typedef struct RowWriter
 } RowWriter;
 
 static ProvconnTable *known_tables = NULL;
+static uint64 news = 0;			/* how often the relation cache told some */
 
 static void resolve_table(ProvconnTable *table);
+static Oid	find_relid(ProvconnTable *table);
 static void set_own_tag(LOCKTAG *tag, ProvconnTable *table, int which);
 static bool match_columns(ProvconnTable *table, Relation rel, AttrNumber *attnums);
 static void fill_defaults(EState *estate, Relation rel, TupleTableSlot *slot,
@@ -85,6 +87,24 @@ provconn_store_relid(ProvconnTable *table)
 {
 	resolve_table(table);
 	return table->relid;
+}
+
+Relation
+provconn_store_open(ProvconnTable *table, LOCKMODE mode)
+{
+	for (;;)
+	{
+		Relation	rel;
+
+		resolve_table(table);
+		rel = try_table_open(table->relid, mode);
+		/* The lock may have brought news of an ALTER TABLE. */
+		resolve_table(table);
+		if (rel != NULL && RelationGetRelid(rel) == table->relid)
+			return rel;
+		if (rel != NULL)
+			table_close(rel, mode);
+	}
 }
 
 AttrNumber
@@ -129,12 +149,8 @@ provconn_store_find(ProvconnTable *table, const Datum *keys, ProvconnLock lock,
 	ItemPointerData tid;
 	bool		found;
 
-	resolve_table(table);
-	rel = table_open(table->relid,
-					 lock != PROVCONN_LOCK_NONE ? RowExclusiveLock : AccessShareLock);
-	/* The lock may have brought news of an ALTER TABLE. */
-	resolve_table(table);
-
+	rel = provconn_store_open(table,
+							  lock != PROVCONN_LOCK_NONE ? RowExclusiveLock : AccessShareLock);
 	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
 								GetTransactionSnapshot() : GetLatestSnapshot());
 	slot = table_slot_create(rel, NULL);
@@ -176,10 +192,8 @@ provconn_store_each(ProvconnTable *table, ProvconnVisit visit, void *arg)
 	Snapshot	snapshot;
 	TableScanDesc scan;
 
-	resolve_table(table);
 	row.table = table;
-	row.rel = table_open(table->relid, AccessShareLock);
-	resolve_table(table);
+	row.rel = provconn_store_open(table, AccessShareLock);
 	row.slot = table_slot_create(row.rel, NULL);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = table_beginscan(row.rel, snapshot, 0, NULL);
@@ -253,8 +267,9 @@ provconn_store_insert(ProvconnTable *table, Oid leaf, const ProvconnValues *valu
 	const AttrNumber *attnums = table->attnums;
 	bool		has_strangers;
 
-	resolve_table(table);
-	rel = table_open(OidIsValid(leaf) ? leaf : table->relid, RowExclusiveLock);
+	/* Who has found the leaf has its parent locked. */
+	rel = OidIsValid(leaf) ? table_open(leaf, RowExclusiveLock) :
+		provconn_store_open(table, RowExclusiveLock);
 	resolve_table(table);
 	has_strangers = table->has_strangers;
 	if (OidIsValid(leaf))
@@ -450,18 +465,24 @@ provconn_store_commit_durably(void)
 static void
 resolve_table(ProvconnTable *table)
 {
-	Oid			schema;
 	Relation	rel;
+	uint64		before;
 
 	if (table->valid)
 		return;
 
-	schema = get_namespace_oid("provconn", true);
-	table->relid = OidIsValid(schema) ? get_relname_relid(table->name, schema) : InvalidOid;
-	rel = OidIsValid(table->relid) ? try_relation_open(table->relid, AccessShareLock) : NULL;
-	if (rel == NULL)
-		provconn_fault_raise(PROVCONN_FAULT_NOT_INSTALLED, table->name);
+	table->relid = find_relid(table);
+	while ((rel = try_relation_open(table->relid, AccessShareLock)) == NULL ||
+		   table->relid != find_relid(table))
+	{
+		/* Another took its place while the lock was waited for. */
+		CHECK_FOR_INTERRUPTS();
+		if (rel != NULL)
+			relation_close(rel, AccessShareLock);
+		table->relid = find_relid(table);
+	}
 
+	before = news;
 	if (rel->rd_rel->relkind !=
 		(table->is_partitioned ? RELKIND_PARTITIONED_TABLE : RELKIND_RELATION))
 		provconn_fault_raise(PROVCONN_FAULT_NOT_A_TABLE, table->name);
@@ -478,7 +499,22 @@ resolve_table(ProvconnTable *table)
 		table->next = known_tables;
 		known_tables = table;
 	}
-	table->valid = true;
+	/* What came meanwhile may concern what was just read. */
+	table->valid = before == news;
+}
+
+static Oid
+find_relid(ProvconnTable *table)
+{
+	Oid			schema = get_namespace_oid("provconn", true);
+	Oid			relid = OidIsValid(schema) ? get_relname_relid(table->name, schema) : InvalidOid;
+
+	if (!OidIsValid(relid))
+	{
+		table->relid = InvalidOid;
+		provconn_fault_raise(PROVCONN_FAULT_NOT_INSTALLED, table->name);
+	}
+	return relid;
 }
 
 /* PostgreSQL locks relations by another kind of tag, so this one is ours. */
@@ -702,6 +738,7 @@ equality_of(Oid type)
 static void
 forget_relation(Datum arg, Oid relid)
 {
+	news++;
 	for (ProvconnTable *table = known_tables; table != NULL; table = table->next)
 	{
 		if (relid == InvalidOid || relid == table->relid)
