@@ -23,6 +23,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "executor/executor.h"
@@ -39,6 +40,7 @@
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "fault.h"
@@ -59,6 +61,7 @@ static uint64 news = 0;			/* how often the relation cache told some */
 
 static void resolve_table(ProvconnTable *table);
 static Oid	find_relid(ProvconnTable *table);
+static Oid	find_primary_key(ProvconnTable *table, Relation rel);
 static void set_own_tag(LOCKTAG *tag, ProvconnTable *table, int which);
 static bool match_columns(ProvconnTable *table, Relation rel, AttrNumber *attnums);
 static void fill_defaults(EState *estate, Relation rel, TupleTableSlot *slot,
@@ -489,7 +492,7 @@ resolve_table(ProvconnTable *table)
 
 	table->owner = rel->rd_rel->relowner;
 	table->has_strangers = match_columns(table, rel, table->attnums);
-	table->primary_key = table->is_partitioned ? InvalidOid : provconn_compat_primary_key(rel);
+	table->primary_key = table->is_partitioned ? InvalidOid : find_primary_key(table, rel);
 	table->leaf = InvalidOid;
 	relation_close(rel, NoLock);
 
@@ -515,6 +518,24 @@ find_relid(ProvconnTable *table)
 		provconn_fault_raise(PROVCONN_FAULT_NOT_INSTALLED, table->name);
 	}
 	return relid;
+}
+
+/* The primary key's index, where it is on our key columns first, in their order. */
+static Oid
+find_primary_key(ProvconnTable *table, Relation rel)
+{
+	Oid			found = provconn_compat_primary_key(rel);
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(found));
+	Form_pg_index index;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	index = (Form_pg_index) GETSTRUCT(tuple);
+	for (int i = 0; i < table->key_columns; i++)
+		if (i >= index->indnkeyatts || index->indkey.values[i] != table->attnums[i])
+			found = InvalidOid;
+	ReleaseSysCache(tuple);
+	return found;
 }
 
 /* PostgreSQL locks relations by another kind of tag, so this one is ours. */
