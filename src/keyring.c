@@ -21,9 +21,9 @@
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
-#include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
@@ -202,7 +202,7 @@ provconn_keyring_get(int32 key_id)
 void
 provconn_keyring_hold(void)
 {
-	LockRelationOid(provconn_store_relid(&data_key), RowShareLock);
+	relation_close(provconn_store_open(&data_key, RowShareLock), NoLock);
 }
 
 List *

@@ -245,7 +245,7 @@ find_partition(const ProvconnUuid *audit_id, bool *in_use)
 static Oid
 find_bounds(const ProvconnUuid *audit_id, bool *in_use, int *offset)
 {
-	Relation	parent = table_open(provconn_store_relid(&audit), RowExclusiveLock);
+	Relation	parent = provconn_store_open(&audit, RowExclusiveLock);
 	PartitionKey key = RelationGetPartitionKey(parent);
 	PartitionDesc partitions = RelationGetPartitionDesc(parent, true);
 	PartitionBoundInfo bounds = partitions->boundinfo;

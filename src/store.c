@@ -23,6 +23,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "miscadmin.h"
@@ -38,6 +39,7 @@
 #include "utils/lsyscache.h"
 #include "utils/plancache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #include "compat.h"
 #include "fault.h"
@@ -48,8 +50,11 @@
 #define QUERY_BATCH 1000
 
 static ProvconnTable *known_tables = NULL;
+static uint64 news = 0;			/* how often the relation cache told some */
 
 static void resolve_table(ProvconnTable *table);
+static Oid	find_relid(ProvconnTable *table);
+static Oid	find_primary_key(ProvconnTable *table, Relation rel);
 static void set_own_tag(LOCKTAG *tag, ProvconnTable *table, int which);
 static bool match_columns(ProvconnTable *table, Relation rel, AttrNumber *attnums);
 static void fill_defaults(EState *estate, Relation rel, Datum *values, bool *nulls, void *arg);
@@ -75,6 +80,24 @@ provconn_store_relid(ProvconnTable *table)
 {
 	resolve_table(table);
 	return table->relid;
+}
+
+Relation
+provconn_store_open(ProvconnTable *table, LOCKMODE mode)
+{
+	for (;;)
+	{
+		Relation	rel;
+
+		resolve_table(table);
+		rel = try_table_open(table->relid, mode);
+		/* The lock may have brought news of an ALTER TABLE. */
+		resolve_table(table);
+		if (rel != NULL && RelationGetRelid(rel) == table->relid)
+			return rel;
+		if (rel != NULL)
+			table_close(rel, mode);
+	}
 }
 
 AttrNumber
@@ -119,12 +142,8 @@ provconn_store_find(ProvconnTable *table, const Datum *keys, ProvconnLock lock,
 	ItemPointerData tid;
 	bool		found;
 
-	resolve_table(table);
-	rel = table_open(table->relid,
-					 lock != PROVCONN_LOCK_NONE ? RowExclusiveLock : AccessShareLock);
-	/* The lock may have brought news of an ALTER TABLE. */
-	resolve_table(table);
-
+	rel = provconn_store_open(table,
+							  lock != PROVCONN_LOCK_NONE ? RowExclusiveLock : AccessShareLock);
 	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
 								GetTransactionSnapshot() : GetLatestSnapshot());
 	slot = table_slot_create(rel, NULL);
@@ -166,10 +185,8 @@ provconn_store_each(ProvconnTable *table, ProvconnVisit visit, void *arg)
 	Snapshot	snapshot;
 	TableScanDesc scan;
 
-	resolve_table(table);
 	row.table = table;
-	row.rel = table_open(table->relid, AccessShareLock);
-	resolve_table(table);
+	row.rel = provconn_store_open(table, AccessShareLock);
 	row.slot = table_slot_create(row.rel, NULL);
 	snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan = table_beginscan(row.rel, snapshot, 0, NULL);
@@ -232,8 +249,9 @@ provconn_store_insert(ProvconnTable *table, Oid leaf, const ProvconnValues *row)
 	bool		has_strangers;
 	int			natts;
 
-	resolve_table(table);
-	rel = table_open(OidIsValid(leaf) ? leaf : table->relid, RowExclusiveLock);
+	/* Who has found the leaf has its parent locked. */
+	rel = OidIsValid(leaf) ? table_open(leaf, RowExclusiveLock) :
+		provconn_store_open(table, RowExclusiveLock);
 	resolve_table(table);
 	has_strangers = table->has_strangers;
 	if (OidIsValid(leaf))
@@ -424,25 +442,31 @@ provconn_store_commit_durably(void)
 static void
 resolve_table(ProvconnTable *table)
 {
-	Oid			schema;
 	Relation	rel;
+	uint64		before;
 
 	if (table->valid)
 		return;
 
-	schema = get_namespace_oid("provconn", true);
-	table->relid = OidIsValid(schema) ? get_relname_relid(table->name, schema) : InvalidOid;
-	rel = OidIsValid(table->relid) ? try_relation_open(table->relid, AccessShareLock) : NULL;
-	if (rel == NULL)
-		provconn_fault_raise(PROVCONN_FAULT_NOT_INSTALLED, table->name);
+	table->relid = find_relid(table);
+	while ((rel = try_relation_open(table->relid, AccessShareLock)) == NULL ||
+		   table->relid != find_relid(table))
+	{
+		/* Another took its place while the lock was waited for. */
+		CHECK_FOR_INTERRUPTS();
+		if (rel != NULL)
+			relation_close(rel, AccessShareLock);
+		table->relid = find_relid(table);
+	}
 
+	before = news;
 	if (rel->rd_rel->relkind !=
 		(table->is_partitioned ? RELKIND_PARTITIONED_TABLE : RELKIND_RELATION))
 		provconn_fault_raise(PROVCONN_FAULT_NOT_A_TABLE, table->name);
 
 	table->owner = rel->rd_rel->relowner;
 	table->has_strangers = match_columns(table, rel, table->attnums);
-	table->primary_key = table->is_partitioned ? InvalidOid : provconn_compat_primary_key(rel);
+	table->primary_key = table->is_partitioned ? InvalidOid : find_primary_key(table, rel);
 	table->leaf = InvalidOid;
 	relation_close(rel, NoLock);
 
@@ -452,7 +476,40 @@ resolve_table(ProvconnTable *table)
 		table->next = known_tables;
 		known_tables = table;
 	}
-	table->valid = true;
+	/* What came meanwhile may concern what was just read. */
+	table->valid = before == news;
+}
+
+static Oid
+find_relid(ProvconnTable *table)
+{
+	Oid			schema = get_namespace_oid("provconn", true);
+	Oid			relid = OidIsValid(schema) ? get_relname_relid(table->name, schema) : InvalidOid;
+
+	if (!OidIsValid(relid))
+	{
+		table->relid = InvalidOid;
+		provconn_fault_raise(PROVCONN_FAULT_NOT_INSTALLED, table->name);
+	}
+	return relid;
+}
+
+/* The primary key's index, where it is on our key columns first, in their order. */
+static Oid
+find_primary_key(ProvconnTable *table, Relation rel)
+{
+	Oid			found = provconn_compat_primary_key(rel);
+	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(found));
+	Form_pg_index index;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	index = (Form_pg_index) GETSTRUCT(tuple);
+	for (int i = 0; i < table->key_columns; i++)
+		if (i >= index->indnkeyatts || index->indkey.values[i] != table->attnums[i])
+			found = InvalidOid;
+	ReleaseSysCache(tuple);
+	return found;
 }
 
 /* PostgreSQL locks relations by another kind of tag, so this one is ours. */
@@ -648,6 +705,7 @@ equality_of(Oid type)
 static void
 forget_relation(Datum arg, Oid relid)
 {
+	news++;
 	for (ProvconnTable *table = known_tables; table != NULL; table = table->next)
 	{
 		if (relid == InvalidOid || relid == table->relid)

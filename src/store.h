@@ -90,6 +90,9 @@ extern void provconn_store_init(void);
 /* The table's oid; a clear error where it is missing or was altered. */
 extern Oid	provconn_store_relid(ProvconnTable *table);
 
+/* Opens the table that has the name once the lock is there. */
+extern Relation provconn_store_open(ProvconnTable *table, LOCKMODE mode);
+
 /* The attribute number of a column, for code that is handed a tuple. */
 extern AttrNumber provconn_store_attnum(ProvconnTable *table, int column);
 
