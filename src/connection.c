@@ -52,26 +52,8 @@ static const ProvconnColumn columns[CONNECTION_COLUMN_COUNT] = {
 };
 
 ProvconnTable provconn_connection_table = {
-	.name = "connection", .key_columns = 2, .column_count = CONNECTION_COLUMN_COUNT, .columns = columns
-};
-
-/*
- * The newest one that qualifies; it is judged again once it is locked.  OFFSET 0
- * keeps the provider, who may have many, out of the choice of an index.
- */
-static ProvconnStatement find_pending = {
-	.sql =
-	"SELECT connection_id FROM ("
-	"SELECT connection_id, provider_id, alias, created_at FROM provconn.connection"
-	" WHERE shard_key OPERATOR(pg_catalog.=) $1"
-	" AND user_id OPERATOR(pg_catalog.=) $2"
-	" AND status OPERATOR(pg_catalog.=) $5 OFFSET 0) AS c"
-	" WHERE provider_id OPERATOR(pg_catalog.=) $3"
-	" AND (alias IS NULL OR alias COLLATE pg_catalog.\"C\" OPERATOR(pg_catalog.=) $4)"
-	" ORDER BY created_at DESC, connection_id DESC LIMIT 1",
-	.nargs = 5,
-	.types = {INT4OID, UUIDOID, UUIDOID, TEXTOID, InvalidOid},
-	.by_index = true
+	.name = "connection", .key_columns = 2, .column_count = CONNECTION_COLUMN_COUNT, .columns = columns,
+	.group_columns = 2, .group = {CONNECTION_USER_ID, CONNECTION_PROVIDER_ID}
 };
 
 static ProvconnStatement list_of_user = {
@@ -115,11 +97,21 @@ typedef struct KeySearch
 	MemoryContext row_context;
 } KeySearch;
 
+/* A look for the pending connection that a connect completes. */
+typedef struct PendingSearch
+{
+	ProvconnSpan alias;
+	bool		found;
+	ProvconnUuid id;
+	TimestampTz created_at;
+} PendingSearch;
+
 static bool looks_for_key(ProvconnRow *row, void *arg);
 static Datum *array_elements(Datum array, Oid type, int *count);
 static void load_row(ProvconnConnection *connection);
 static ProvconnUuid get_uuid(ProvconnRow *row, int column, bool *isnull);
-static bool still_completes(ProvconnConnection *connection, ProvconnSpan alias);
+static bool looks_for_pending(ProvconnRow *row, void *arg);
+static bool is_completed_by(ProvconnRow *row, ProvconnSpan alias);
 
 bool
 provconn_connection_find(const ProvconnUuid *id, ProvconnLock lock,
@@ -145,35 +137,23 @@ bool
 provconn_connection_find_pending(const ProvconnUuid *user_id, const ProvconnUuid *provider_id,
 								 ProvconnSpan alias, ProvconnConnection *connection)
 {
-	Datum		pending = provconn_catalog_status_datum(PROVCONN_STATUS_PENDING);
-	Datum		values[5];
-	char		nulls[] = "     ";
+	Datum		keys[2];
 
-	find_pending.types[4] = provconn_catalog_status_type();
-	values[0] = Int32GetDatum(provconn_shard_of_user(user_id));
-	values[1] = UUIDPGetDatum((const pg_uuid_t *) user_id);
-	values[2] = UUIDPGetDatum((const pg_uuid_t *) provider_id);
-	values[3] = (Datum) 0;
-	values[4] = pending;
-	if (alias.data != NULL)
-		values[3] = PointerGetDatum(cstring_to_text_with_len(alias.data, alias.len));
-	else
-		nulls[3] = 'n';
+	keys[0] = UUIDPGetDatum((const pg_uuid_t *) user_id);
+	keys[1] = UUIDPGetDatum((const pg_uuid_t *) provider_id);
 
 	/* One that another session takes meanwhile is passed over: search again. */
 	for (;;)
 	{
-		Datum		found;
-		bool		isnull;
+		PendingSearch search = {.alias = alias};
 
 		CHECK_FOR_INTERRUPTS();
-		if (provconn_store_run(&provconn_connection_table, &find_pending, values, nulls,
-							   1, &found, &isnull) == 0)
+		provconn_store_each_of(&provconn_connection_table, keys, looks_for_pending, &search);
+		if (!search.found)
 			return false;
-		if (!provconn_connection_find((ProvconnUuid *) DatumGetUUIDP(found), PROVCONN_LOCK_WAIT,
-									  connection))
+		if (!provconn_connection_find(&search.id, PROVCONN_LOCK_WAIT, connection))
 			continue;
-		if (still_completes(connection, alias))
+		if (connection->status == PROVCONN_STATUS_PENDING && is_completed_by(&connection->row, alias))
 			return true;
 		provconn_connection_close(connection);
 	}
@@ -504,15 +484,38 @@ get_uuid(ProvconnRow *row, int column, bool *isnull)
 	return uuid;
 }
 
+/* The newest one that qualifies; it is judged again once it is locked. */
 static bool
-still_completes(ProvconnConnection *connection, ProvconnSpan alias)
+looks_for_pending(ProvconnRow *row, void *arg)
+{
+	PendingSearch *search = arg;
+	ProvconnUuid id;
+	TimestampTz created_at;
+	bool		isnull;
+
+	if (provconn_catalog_status(provconn_store_get(row, CONNECTION_STATUS, &isnull)) != PROVCONN_STATUS_PENDING ||
+		!is_completed_by(row, search->alias))
+		return true;
+	id = get_uuid(row, CONNECTION_ID, &isnull);
+	created_at = DatumGetTimestampTz(provconn_store_get(row, CONNECTION_CREATED_AT, &isnull));
+	if (search->found &&
+		(created_at < search->created_at ||
+		 (created_at == search->created_at && memcmp(&id, &search->id, sizeof(id)) < 0)))
+		return true;
+	search->found = true;
+	search->id = id;
+	search->created_at = created_at;
+	return true;
+}
+
+/* Its alias is the one given, or it has none. */
+static bool
+is_completed_by(ProvconnRow *row, ProvconnSpan alias)
 {
 	bool		isnull;
-	Datum		datum = provconn_store_get(&connection->row, CONNECTION_ALIAS, &isnull);
+	Datum		datum = provconn_store_get(row, CONNECTION_ALIAS, &isnull);
 	text	   *own;
 
-	if (connection->status != PROVCONN_STATUS_PENDING)
-		return false;
 	if (isnull)
 		return true;
 	if (alias.data == NULL)

@@ -13,10 +13,17 @@
 int
 provconn_shard_of_user(const ProvconnUuid *user_id)
 {
+	/* A call asks more than once. */
+	static ProvconnUuid last;
+	static int	last_shard = -1;
 	unsigned char digest[PROVCONN_DIGEST_LENGTH];
 
+	if (last_shard >= 0 && memcmp(user_id, &last, sizeof(last)) == 0)
+		return last_shard;
 	provconn_digest_sha256(user_id->bytes, sizeof(user_id->bytes), digest);
-	return digest[0] << 4 | digest[1] >> 4;
+	last = *user_id;
+	last_shard = digest[0] << 4 | digest[1] >> 4;
+	return last_shard;
 }
 
 ProvconnUuid

@@ -16,12 +16,15 @@
 #include "postgres.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "access/relation.h"
+#include "access/relscan.h"
 #include "access/sysattr.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
@@ -66,6 +69,9 @@ static void prepare_statement(ProvconnStatement *statement);
 static bool has_generic_plan(SPIPlanPtr plan);
 static void keep_from_compiling(ProvconnIdentity *saved);
 static void override_setting(const char *name, const char *value);
+static Oid	find_group_index(ProvconnTable *table, Relation rel);
+static void make_scan_keys(const ProvconnTable *table, const int *which, int count,
+						   const Datum *keys, ScanKey scan_keys);
 static RegProcedure equality_of(Oid type);
 static void forget_relation(Datum arg, Oid relid);
 
@@ -196,6 +202,31 @@ provconn_store_each(ProvconnTable *table, ProvconnVisit visit, void *arg)
 	table_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	provconn_store_close(&row);
+}
+
+void
+provconn_store_each_of(ProvconnTable *table, const Datum *keys, ProvconnVisit visit, void *arg)
+{
+	ScanKeyData scan_keys[PROVCONN_MAX_KEYS];
+	SysScanDesc scan;
+	Snapshot	snapshot;
+	ProvconnRow row;
+
+	row.table = table;
+	row.rel = provconn_store_open(table, AccessShareLock);
+	make_scan_keys(table, table->group, table->group_columns, keys, scan_keys);
+	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
+								GetTransactionSnapshot() : GetLatestSnapshot());
+	/* Without that index the table is read through: slow, but right. */
+	scan = systable_beginscan(row.rel, table->group_index, OidIsValid(table->group_index),
+							  snapshot, table->group_columns, scan_keys);
+	row.slot = scan->slot;
+	while (HeapTupleIsValid(systable_getnext(scan)))
+		if (!visit(&row, arg))
+			break;
+	systable_endscan(scan);
+	UnregisterSnapshot(snapshot);
+	table_close(row.rel, NoLock);
 }
 
 TransactionId
@@ -467,6 +498,7 @@ resolve_table(ProvconnTable *table)
 	table->owner = rel->rd_rel->relowner;
 	table->has_strangers = match_columns(table, rel, table->attnums);
 	table->primary_key = table->is_partitioned ? InvalidOid : find_primary_key(table, rel);
+	table->group_index = find_group_index(table, rel);
 	table->leaf = InvalidOid;
 	relation_close(rel, NoLock);
 
@@ -509,6 +541,32 @@ find_primary_key(ProvconnTable *table, Relation rel)
 		if (i >= index->indnkeyatts || index->indkey.values[i] != table->attnums[i])
 			found = InvalidOid;
 	ReleaseSysCache(tuple);
+	return found;
+}
+
+/* A btree that is whole and valid and begins with the group's columns. */
+static Oid
+find_group_index(ProvconnTable *table, Relation rel)
+{
+	List	   *indexes = table->group_columns > 0 ? RelationGetIndexList(rel) : NIL;
+	Oid			found = InvalidOid;
+	ListCell   *cell;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
+		bool		fits;
+
+		fits = index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisvalid &&
+			index->rd_index->indnkeyatts >= table->group_columns &&
+			RelationGetIndexPredicate(index) == NIL;
+		for (int i = 0; fits && i < table->group_columns; i++)
+			fits = index->rd_index->indkey.values[i] == table->attnums[table->group[i]];
+		if (fits)
+			found = RelationGetRelid(index);
+		index_close(index, AccessShareLock);
+	}
+	list_free(indexes);
 	return found;
 }
 
@@ -588,14 +646,12 @@ static bool
 find_tid(Relation rel, ProvconnTable *table, const Datum *keys, Snapshot snapshot,
 		 ItemPointer tid)
 {
+	static const int primary[PROVCONN_MAX_KEYS] = {0, 1, 2};
 	ScanKeyData scan_keys[PROVCONN_MAX_KEYS];
 	SysScanDesc scan;
 	HeapTuple	tuple;
 
-	for (int i = 0; i < table->key_columns; i++)
-		ScanKeyInit(&scan_keys[i], table->attnums[i], BTEqualStrategyNumber,
-					equality_of(table->columns[i].type), keys[i]);
-
+	make_scan_keys(table, primary, table->key_columns, keys, scan_keys);
 	/* Without its primary key the table is read through: slow, but right. */
 	scan = systable_beginscan(rel, table->primary_key, OidIsValid(table->primary_key),
 							  snapshot, table->key_columns, scan_keys);
@@ -686,6 +742,15 @@ override_setting(const char *name, const char *value)
 {
 	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
 							 true, 0, false);
+}
+
+static void
+make_scan_keys(const ProvconnTable *table, const int *which, int count, const Datum *keys,
+			   ScanKey scan_keys)
+{
+	for (int i = 0; i < count; i++)
+		ScanKeyInit(&scan_keys[i], table->attnums[which[i]], BTEqualStrategyNumber,
+					equality_of(table->columns[which[i]].type), keys[i]);
 }
 
 static RegProcedure

@@ -25,7 +25,7 @@ typedef struct ProvconnColumn
 } ProvconnColumn;
 
 /*
- * A table of the schema provconn.  The first five members are its owner's to
+ * A table of the schema provconn.  The first seven members are its owner's to
  * state, with the primary key's columns first; the rest is the store's.
  */
 typedef struct ProvconnTable
@@ -35,12 +35,15 @@ typedef struct ProvconnTable
 	int			column_count;
 	const ProvconnColumn *columns;
 	bool		is_partitioned;
+	int			group_columns;	/* see provconn_store_each_of() */
+	int			group[PROVCONN_MAX_KEYS];
 
 	bool		known;			/* on the store's list */
 	bool		valid;			/* what follows holds */
 	Oid			relid;
 	Oid			owner;
 	Oid			primary_key;
+	Oid			group_index;
 	AttrNumber	attnums[PROVCONN_MAX_COLUMNS];
 	bool		has_strangers;	/* columns that are not ours */
 	Oid			leaf;			/* the partition that the next two are for */
@@ -128,6 +131,14 @@ extern void provconn_store_close(ProvconnRow *row);
  */
 typedef bool (*ProvconnVisit) (ProvconnRow *row, void *arg);
 extern void provconn_store_each(ProvconnTable *table, ProvconnVisit visit, void *arg);
+
+/*
+ * Hands the rows whose group columns equal the keys to visit, as of now or, above
+ * READ COMMITTED, as of the transaction's snapshot.  The index that begins with
+ * these columns, in their order, leads to them.
+ */
+extern void provconn_store_each_of(ProvconnTable *table, const Datum *keys,
+								   ProvconnVisit visit, void *arg);
 
 /* The transaction that wrote the row. */
 extern TransactionId provconn_store_writer(ProvconnRow *row);
