@@ -23,7 +23,7 @@ def heading(text):
 
 
 def row(name, cells, width=17):
-    print(('  %-28s' % name + ''.join(('%*s' % (width, cell)) for cell in cells)).rstrip())
+    print(('  %-36s' % name + ''.join(('%*s' % (width, cell)) for cell in cells)).rstrip())
 
 
 def per_call(lines):

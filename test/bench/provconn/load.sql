@@ -1,10 +1,11 @@
--- The rows as a dump would have them, :from to :to; psql variables: payload.
--- They are no connection's history: the credential is none yet, see seal.sql.
+-- The rows 1 to :rows as a dump would have them.  Those up to :sealed expire
+-- within an hour of :at and get real credentials by seal.sql, the others later.
 COPY (
 SELECT (n & 4095)::int, kit.link(n), kit.user(n), ('01900000-0000-7000-8000-00000000000' || n % 7)::uuid,
        'active'::provconn_status, 1, 'oauth2'::provconn_credential_type, 0,
-       now() + (1 + d) * interval '1 hour', now(), now(), now(), '-infinity'::timestamptz, now() + (1 + d) * interval '1 hour',
+       expires_at, now(), now(), now(), '-infinity'::timestamptz, expires_at,
        ('00000000-0000-7' || lpad(to_hex(n & 4095), 3, '0') || '-8000-000000000000')::uuid, now(), 1::bigint,
        decode(repeat('00', 32), 'hex'), 'my account', convert_to(repeat('x', 46) || :'payload', 'UTF8')
-FROM (SELECT n, random() AS d FROM generate_series(:from::bigint, :to::bigint) AS n) AS r
+FROM (SELECT n, :'at'::timestamptz + (abs(hashint8(n)::bigint) % 3600 + CASE WHEN n > :sealed THEN 3600 ELSE 0 END) * interval '1 second' AS expires_at
+      FROM generate_series(1, :rows::bigint) AS n) AS r
 ) TO STDOUT (FORMAT binary)
