@@ -1,1 +1,1 @@
-SELECT * FROM provconn_claim_due('bench', '1 hour', 100);
+SELECT * FROM provconn_claim_due('bench', '-5 hours', 100);
