@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2016
-# Sourced by test/all, test/demo and .ci/run: packages, a build of this tree
-# outside of it, private servers that use the build, and their removal.
+# Sourced by test/all, test/demo, test/bench/run and .ci/run: packages, a build of
+# this tree outside of it, private servers that use the build, and their removal.
 #
 # Everything is made in one folder under /tmp; the trap stops what runs there
 # and removes it, however the script ends.  A build is not installed into the

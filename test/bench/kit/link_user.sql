@@ -1,0 +1,2 @@
+\set n random(1, :conns)
+SELECT kit.link(:n), kit.user(:n);
