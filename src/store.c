@@ -55,6 +55,7 @@
 static ProvconnTable *known_tables = NULL;
 static uint64 news = 0;			/* how often the relation cache told some */
 
+static void enter(ProvconnTable *table, ProvconnIdentity *saved, bool runs_others);
 static void resolve_table(ProvconnTable *table);
 static Oid	find_relid(ProvconnTable *table);
 static Oid	find_primary_key(ProvconnTable *table, Relation rel);
@@ -116,18 +117,7 @@ provconn_store_attnum(ProvconnTable *table, int column)
 void
 provconn_store_enter(ProvconnTable *table, ProvconnIdentity *saved)
 {
-	resolve_table(table);
-	GetUserIdAndSecContext(&saved->user, &saved->context);
-	SetUserIdAndSecContext(table->owner,
-						   saved->context | SECURITY_LOCAL_USERID_CHANGE |
-						   SECURITY_RESTRICTED_OPERATION);
-
-	saved->settings = 0;
-	if (strcmp(namespace_search_path, SAFE_SEARCH_PATH) != 0)
-	{
-		saved->settings = NewGUCNestLevel();
-		override_setting("search_path", SAFE_SEARCH_PATH);
-	}
+	enter(table, saved, true);
 }
 
 void
@@ -247,6 +237,7 @@ provconn_store_update(ProvconnRow *row, const ProvconnValues *changes)
 	bool	   *nulls = palloc(sizeof(bool) * natts);
 	Bitmapset  *updated = NULL;
 	ProvconnIdentity saved;
+	ProvconnWriter *writer;
 
 	slot_getallattrs(row->slot);
 	memcpy(values, row->slot->tts_values, sizeof(Datum) * natts);
@@ -260,8 +251,9 @@ provconn_store_update(ProvconnRow *row, const ProvconnValues *changes)
 		updated = bms_add_member(updated, table->attnums[i] - FirstLowInvalidHeapAttributeNumber);
 	}
 
-	provconn_store_enter(table, &saved);
-	provconn_writer_update(row->rel, updated, row->slot, values, nulls);
+	writer = provconn_writer_of(row->rel);
+	enter(table, &saved, provconn_writer_runs_others(writer));
+	provconn_writer_update(writer, updated, row->slot, values, nulls);
 	provconn_store_leave(&saved);
 	CommandCounterIncrement();
 	bms_free(updated);
@@ -274,6 +266,7 @@ provconn_store_insert(ProvconnTable *table, Oid leaf, const ProvconnValues *row)
 {
 	const AttrNumber *attnums = table->attnums;
 	ProvconnIdentity saved;
+	ProvconnWriter *writer;
 	Relation	rel;
 	Datum	   *values;
 	bool	   *nulls;
@@ -308,8 +301,9 @@ provconn_store_insert(ProvconnTable *table, Oid leaf, const ProvconnValues *row)
 		nulls[attnums[i] - 1] = !row->set[i] || row->nulls[i];
 	}
 
-	provconn_store_enter(table, &saved);
-	provconn_writer_insert(rel, values, nulls, has_strangers ? fill_defaults : NULL, table);
+	writer = provconn_writer_of(rel);
+	enter(table, &saved, has_strangers || provconn_writer_runs_others(writer));
+	provconn_writer_insert(writer, values, nulls, has_strangers ? fill_defaults : NULL, table);
 	provconn_store_leave(&saved);
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
@@ -468,6 +462,24 @@ provconn_store_commit_durably(void)
 	if (synchronous_commit == SYNCHRONOUS_COMMIT_OFF)
 		(void) set_config_option("synchronous_commit", "on", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_LOCAL, true, 0, false);
+}
+
+/* The search path matters to code that others have made alone. */
+static void
+enter(ProvconnTable *table, ProvconnIdentity *saved, bool runs_others)
+{
+	resolve_table(table);
+	GetUserIdAndSecContext(&saved->user, &saved->context);
+	SetUserIdAndSecContext(table->owner,
+						   saved->context | SECURITY_LOCAL_USERID_CHANGE |
+						   SECURITY_RESTRICTED_OPERATION);
+
+	saved->settings = 0;
+	if (runs_others && strcmp(namespace_search_path, SAFE_SEARCH_PATH) != 0)
+	{
+		saved->settings = NewGUCNestLevel();
+		override_setting("search_path", SAFE_SEARCH_PATH);
+	}
 }
 
 static void

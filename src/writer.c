@@ -14,13 +14,19 @@
  */
 #include "postgres.h"
 
+#include "access/amapi.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/pg_am.h"
+#include "catalog/pg_language.h"
+#include "catalog/pg_proc.h"
 #include "commands/trigger.h"
+#include "access/transam.h"
 #include "executor/executor.h"
+#include "nodes/nodeFuncs.h"
+#include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -43,17 +49,21 @@ struct ProvconnWriter
 	bool		busy;
 	bool		indexes_open;
 	bool		can_wait;		/* an update may find out first whether it needs the indexes */
+	bool		runs_others;	/* code that is not ours, nor the server's */
 	struct ProvconnWriter *next;
 };
 
 static ProvconnWriter *kept_writers = NULL;
 static uint64 changes = 0;		/* of anything that a writer may depend on */
 
-static ProvconnWriter *begin_write(Relation rel, Bitmapset *updated);
+static void begin_write(ProvconnWriter *writer, Bitmapset *updated);
 static ProvconnWriter *find_writer(Oid relid, bool *busy);
 static ProvconnWriter *make_writer(Relation rel);
 static bool can_be_kept(Relation rel);
 static bool can_update_first(const ResultRelInfo *target);
+static bool runs_others(Relation rel, const ResultRelInfo *target);
+static bool calls_others(Node *node, void *context);
+static bool is_of_others(Oid function, void *context);
 static void open_indexes(ProvconnWriter *writer);
 static void update_row(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh);
 static bool needs_index_entries(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh);
@@ -74,15 +84,36 @@ provconn_writer_init(void)
 	CacheRegisterSyscacheCallback(AMOPOPID, forget_all, (Datum) 0);
 }
 
+ProvconnWriter *
+provconn_writer_of(Relation rel)
+{
+	bool		busy;
+	ProvconnWriter *writer = find_writer(RelationGetRelid(rel), &busy);
+
+	if (writer == NULL)
+	{
+		writer = make_writer(rel);
+		if (!busy && can_be_kept(rel))
+			keep_writer(writer);
+	}
+	writer->target->ri_RelationDesc = rel;
+	return writer;
+}
+
+bool
+provconn_writer_runs_others(const ProvconnWriter *writer)
+{
+	return writer->runs_others;
+}
+
 void
-provconn_writer_update(Relation rel, Bitmapset *updated, TupleTableSlot *old,
+provconn_writer_update(ProvconnWriter *writer, Bitmapset *updated, TupleTableSlot *old,
 					   const Datum *values, const bool *nulls)
 {
-	ProvconnWriter *writer = begin_write(rel, updated);
-
+	begin_write(writer, updated);
 	PG_TRY();
 	{
-		TupleDesc	tupdesc = RelationGetDescr(rel);
+		TupleDesc	tupdesc = RelationGetDescr(writer->target->ri_RelationDesc);
 		TupleTableSlot *fresh = ExecInitExtraTupleSlot(writer->estate, tupdesc, &TTSOpsHeapTuple);
 
 		ExecStoreHeapTuple(heap_form_tuple(tupdesc, unconstify(Datum *, values),
@@ -101,18 +132,18 @@ provconn_writer_update(Relation rel, Bitmapset *updated, TupleTableSlot *old,
 }
 
 void
-provconn_writer_insert(Relation rel, Datum *values, bool *nulls, ProvconnWriterFill fill, void *arg)
+provconn_writer_insert(ProvconnWriter *writer, Datum *values, bool *nulls,
+					   ProvconnWriterFill fill, void *arg)
 {
-	ProvconnWriter *writer = begin_write(rel, NULL);
-
+	begin_write(writer, NULL);
 	PG_TRY();
 	{
-		TupleDesc	tupdesc = RelationGetDescr(rel);
-		TupleTableSlot *fresh = ExecInitExtraTupleSlot(writer->estate, tupdesc, &TTSOpsHeapTuple);
+		Relation	rel = writer->target->ri_RelationDesc;
+		TupleTableSlot *fresh = ExecInitExtraTupleSlot(writer->estate, RelationGetDescr(rel), &TTSOpsHeapTuple);
 
 		if (fill != NULL)
 			fill(writer->estate, rel, values, nulls, arg);
-		ExecStoreHeapTuple(heap_form_tuple(tupdesc, values, nulls), fresh, true);
+		ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(rel), values, nulls), fresh, true);
 		open_indexes(writer);
 		ExecSimpleRelationInsert(writer->target, writer->estate, fresh);
 		AfterTriggerEndQuery(writer->estate);
@@ -126,25 +157,14 @@ provconn_writer_insert(Relation rel, Datum *values, bool *nulls, ProvconnWriterF
 	end_write(writer);
 }
 
-static ProvconnWriter *
-begin_write(Relation rel, Bitmapset *updated)
+static void
+begin_write(ProvconnWriter *writer, Bitmapset *updated)
 {
-	bool		busy;
-	ProvconnWriter *writer = find_writer(RelationGetRelid(rel), &busy);
-
-	if (writer == NULL)
-	{
-		writer = make_writer(rel);
-		if (!busy && can_be_kept(rel))
-			keep_writer(writer);
-	}
 	writer->busy = true;
-	writer->target->ri_RelationDesc = rel;
 	writer->estate->es_output_cid = GetCurrentCommandId(true);
 	writer->estate->es_snapshot = InvalidSnapshot;
 	provconn_compat_set_updated(writer->estate, updated);
 	AfterTriggerBeginQuery();
-	return writer;
 }
 
 /* One that holds and is free; busy: there is one, but in use. */
@@ -201,6 +221,7 @@ make_writer(Relation rel)
 	for (int i = 0; i < writer->index_count; i++)
 		writer->indexes[i] = RelationGetRelid(target->ri_IndexRelationDescs[i]);
 	writer->can_wait = can_update_first(target);
+	writer->runs_others = runs_others(rel, target);
 	ExecCloseIndices(target);
 	provconn_compat_init_recheck(&writer->recheck, writer->estate);
 	/* What was learnt meanwhile may concern what was read before. */
@@ -232,6 +253,68 @@ can_update_first(const ResultRelInfo *target)
 			return false;
 	}
 	return true;
+}
+
+static bool
+runs_others(Relation rel, const ResultRelInfo *target)
+{
+	TupleConstr *constraints = RelationGetDescr(rel)->constr;
+	TriggerDesc *triggers = target->ri_TrigDesc;
+
+	if (constraints != NULL && constraints->has_generated_stored)
+		return true;
+	for (int i = 0; constraints != NULL && i < constraints->num_check; i++)
+		if (calls_others(stringToNode(constraints->check[i].ccbin), NULL))
+			return true;
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+		if (triggers->triggers[i].tgqual != NULL ||
+			is_of_others(triggers->triggers[i].tgfoid, NULL))
+			return true;
+	for (int i = 0; i < target->ri_NumIndices; i++)
+	{
+		Relation	index = target->ri_IndexRelationDescs[i];
+		const IndexInfo *info = target->ri_IndexRelationInfo[i];
+		int			supports = index->rd_indam->amsupport * info->ii_NumIndexKeyAttrs;
+
+		if (info->ii_ExclusionOps != NULL ||
+			calls_others((Node *) info->ii_Expressions, NULL) ||
+			calls_others((Node *) info->ii_Predicate, NULL))
+			return true;
+		for (int at = 0; at < supports; at++)
+			if (is_of_others(index->rd_support[at], NULL))
+				return true;
+	}
+	return false;
+}
+
+static bool
+calls_others(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	return IsA(node, CoerceToDomain) || check_functions_in_node(node, is_of_others, context) ||
+		expression_tree_walker(node, calls_others, context);
+}
+
+/* Neither the server's own nor a C function of this library. */
+static bool
+is_of_others(Oid function, void *context)
+{
+	HeapTuple	tuple;
+	Datum		library;
+	bool		isnull;
+	bool		others = true;
+
+	if (function < FirstNormalObjectId)
+		return false;
+	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	if (!HeapTupleIsValid(tuple))
+		return true;
+	library = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_probin, &isnull);
+	if (!isnull && ((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId)
+		others = strcmp(TextDatumGetCString(library), "$libdir/provconn") != 0;
+	ReleaseSysCache(tuple);
+	return others;
 }
 
 static void
