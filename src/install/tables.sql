@@ -43,35 +43,36 @@ CREATE TABLE provconn.data_key (
     CONSTRAINT data_key_pkey PRIMARY KEY (key_id)
 );
 
+-- What a refresh leaves alone comes first and last: the WAL holds what is between.
 CREATE TABLE provconn.connection (
     shard_key integer NOT NULL,
     connection_id uuid NOT NULL,
     user_id uuid NOT NULL,
     provider_id uuid NOT NULL,
     status @extschema@.provconn_status NOT NULL,
-    version integer NOT NULL,
     credential_type @extschema@.provconn_credential_type,
     failure_count integer NOT NULL DEFAULT 0,
-    expires_at timestamptz,
+    created_at timestamptz NOT NULL,
     connected_at timestamptz,
     last_sync_at timestamptz,
-    created_at timestamptz NOT NULL,
-    updated_at timestamptz NOT NULL,
     failing_since timestamptz,
     next_attempt_at timestamptz,
     leased_until timestamptz,
     held_until timestamptz,
     due_at timestamptz,
-    lease uuid,
-    audit_id uuid NOT NULL,
+    expires_at timestamptz,
+    updated_at timestamptz NOT NULL,
     audit_at timestamptz NOT NULL,
     audit_seq bigint NOT NULL,
+    version integer NOT NULL,
+    audit_id uuid NOT NULL,
+    lease uuid,
     audit_hash bytea NOT NULL,
+    credential bytea,
     alias text,
     leased_by text,
     last_failure text,
     metadata jsonb,
-    credential bytea,
     CONSTRAINT connection_pkey PRIMARY KEY (shard_key, connection_id),
     CONSTRAINT connection_shard_check CHECK (shard_key OPERATOR(pg_catalog.=) @extschema@.provconn_shard_of(connection_id))
 ) WITH (fillfactor = 80);
