@@ -3,10 +3,15 @@
  *
  * Encrypt-then-MAC.  HKDF (RFC 5869) with SHA-256 makes of a key, with the
  * purpose as info, an AES-256 key and a MAC key, so that the key itself never
- * reaches the block cipher.  AES-256-CBC with PKCS#7 padding under a random
- * initialization vector; AES-256-CMAC (NIST SP 800-38B) over the associated data
- * and the whole envelope before the tag, compared in constant time before
- * anything is decrypted, so that padding errors tell nothing.
+ * reaches the block cipher.  AES-256 in counter mode (NIST SP 800-38A, section
+ * 6.5) under an initial counter block that no other envelope has in its range;
+ * AES-256-CMAC (NIST SP 800-38B) over the associated data and the whole envelope
+ * before the tag, compared in constant time before anything is decrypted.
+ *
+ * pgcrypto has no counter mode: it encrypts the counters, and sees no secret.
+ * So the keystream can be made ahead, for many envelopes at once, which saves
+ * each of them a call.  What is ahead is in locked memory, is wiped as it is
+ * used, and no part of it is used twice, whatever becomes of the transaction.
  *
  * pgcrypto is called by its library's symbols: no search path can put another
  * function in its place.  It reads short keys and IVs without complaint, so the
@@ -15,6 +20,8 @@
 #include "postgres.h"
 
 #include "fmgr.h"
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
 #include "cipher.h"
@@ -24,17 +31,37 @@
 #include "secret.h"
 
 #define BLOCK PROVCONN_ENVELOPE_BLOCK
-#define PIECE 1024
+#define PIECE 1024				/* bytes that are copied and wiped at once */
+#define PART (64 * 1024)		/* bytes of keystream that are made at once, of a long one */
+#define STOCK 1024				/* blocks that are made ahead */
+#define CHUNK 32
 
 typedef struct Library
 {
 	PGFunction	encrypt;
-	PGFunction	encrypt_iv;
-	PGFunction	decrypt_iv;
 	PGFunction	hmac;
 } Library;
 
+/* Keystream that was made ahead, under one key. */
+typedef struct Stock
+{
+	unsigned char key[PROVCONN_KEY_LENGTH];
+	unsigned char start[BLOCK]; /* its first counter block */
+	size_t		used;			/* blocks that are not there any more; STOCK: all */
+	int			owner;			/* the process that made it */
+	char		bytes[STOCK * BLOCK];
+} Stock;
+
+static Stock *stock = NULL;
+
 static const Library *load_library(void);
+static void encrypt_text(const unsigned char *key, ProvconnSpan plaintext, unsigned char iv[BLOCK],
+						 char *out);
+static void make_stock(const unsigned char *key);
+static void apply_keystream(const unsigned char *key, const unsigned char iv[BLOCK],
+							const char *in, size_t len, char *out);
+static void add_to_counter(const unsigned char counter[BLOCK], uint64 number,
+						   unsigned char sum[BLOCK]);
 static void compute_tag(const ProvconnCipherKeys *keys, ProvconnSpan associated,
 						const unsigned char *sealed, size_t sealed_len,
 						unsigned char tag[PROVCONN_ENVELOPE_TAG]);
@@ -94,34 +121,16 @@ bytea *
 provconn_cipher_seal(const ProvconnCipherKeys *keys, int32 key_id, ProvconnSpan associated,
 					 ProvconnSpan plaintext)
 {
-	unsigned char head[PROVCONN_ENVELOPE_HEAD];
-	unsigned char *iv = head + 1 + 4;
-	bytea	   *ciphertext;
-	bytea	   *sealed;
-	size_t		ciphertext_len;
-	unsigned char *at;
+	size_t		len = PROVCONN_ENVELOPE_OVERHEAD + plaintext.len;
+	bytea	   *sealed = palloc(VARHDRSZ + len);
+	unsigned char *head = (unsigned char *) VARDATA(sealed);
+	unsigned char *ciphertext = head + PROVCONN_ENVELOPE_HEAD;
 
+	SET_VARSIZE(sealed, VARHDRSZ + len);
 	provconn_envelope_start(head, key_id);
-	provconn_random_bytes(iv, PROVCONN_ENVELOPE_IV);
-
-	ciphertext = DatumGetByteaPP(DirectFunctionCall4(load_library()->encrypt_iv,
-													 PointerGetDatum(copy_buffer(plaintext.data, plaintext.len)),
-													 PointerGetDatum(copy_buffer(keys->encryption, PROVCONN_KEY_LENGTH)),
-													 PointerGetDatum(copy_buffer(iv, PROVCONN_ENVELOPE_IV)),
-													 PointerGetDatum(name_buffer("aes-cbc/pad:pkcs"))));
-	ciphertext_len = VARSIZE_ANY_EXHDR(ciphertext);
-	if (ciphertext_len != (plaintext.len / BLOCK + 1) * BLOCK)
-		provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "encrypt");
-
-	sealed = palloc(VARHDRSZ + PROVCONN_ENVELOPE_OVERHEAD + ciphertext_len);
-	SET_VARSIZE(sealed, VARHDRSZ + PROVCONN_ENVELOPE_OVERHEAD + ciphertext_len);
-	at = (unsigned char *) VARDATA(sealed);
-	memcpy(at, head, sizeof(head));
-	memcpy(at + sizeof(head), VARDATA_ANY(ciphertext), ciphertext_len);
-	pfree(ciphertext);
-	/* This wipes also what was freed before: the chunks are the same. */
-	compute_tag(keys, associated, at, sizeof(head) + ciphertext_len,
-				at + sizeof(head) + ciphertext_len);
+	encrypt_text(keys->encryption, plaintext, ciphertext - PROVCONN_ENVELOPE_IV, (char *) ciphertext);
+	compute_tag(keys, associated, head, PROVCONN_ENVELOPE_HEAD + plaintext.len,
+				ciphertext + plaintext.len);
 	return sealed;
 }
 
@@ -140,24 +149,12 @@ void
 provconn_cipher_decrypt(const ProvconnCipherKeys *keys, const ProvconnEnvelope *envelope,
 						ProvconnSpan *plaintext)
 {
-	bytea	   *output;
-	char	   *bytes;
+	char	   *bytes = provconn_secret_alloc(envelope->ciphertext_len);
 
-	output = DatumGetByteaPP(DirectFunctionCall4(load_library()->decrypt_iv,
-												 PointerGetDatum(copy_buffer(envelope->ciphertext,
-																			 envelope->ciphertext_len)),
-												 PointerGetDatum(copy_buffer(keys->encryption, PROVCONN_KEY_LENGTH)),
-												 PointerGetDatum(copy_buffer(envelope->iv,
-																			 PROVCONN_ENVELOPE_IV)),
-												 PointerGetDatum(name_buffer("aes-cbc/pad:pkcs"))));
-	wipe_freed();
-
-	plaintext->len = VARSIZE_ANY_EXHDR(output);
-	bytes = provconn_secret_alloc(plaintext->len);
-	memcpy(bytes, VARDATA_ANY(output), plaintext->len);
-	provconn_secret_wipe(VARDATA_ANY(output), plaintext->len);
+	apply_keystream(keys->encryption, envelope->iv, (const char *) envelope->ciphertext,
+					envelope->ciphertext_len, bytes);
 	plaintext->data = bytes;
-	pfree(output);
+	plaintext->len = envelope->ciphertext_len;
 }
 
 bool
@@ -170,21 +167,17 @@ provconn_cipher_open(const ProvconnCipherKeys *keys, const ProvconnEnvelope *env
 	return true;
 }
 
-/* pgcrypto offers no counter mode; it encrypts the counters, and sees no data. */
 void
-provconn_cipher_keystream(const unsigned char *key, uint64 block, char *out, size_t len)
+provconn_cipher_keystream(const unsigned char *key, const unsigned char start[BLOCK],
+						  char *out, size_t len)
 {
-	static const uint64 zero = 0;
 	bytea	   *counters = palloc(VARHDRSZ + len);
 	bytea	   *encrypted;
 	char	   *from;
 
 	SET_VARSIZE(counters, VARHDRSZ + len);
-	for (char *at = VARDATA(counters); at < VARDATA(counters) + len; at += BLOCK, block++)
-	{
-		memcpy(at, &block, sizeof(block));
-		memcpy(at + sizeof(block), &zero, sizeof(zero));
-	}
+	for (size_t done = 0; done < len; done += BLOCK)
+		add_to_counter(start, done / BLOCK, (unsigned char *) VARDATA(counters) + done);
 	encrypted = encrypt_blocks(key, "aes-ecb/pad:none", counters);
 	/* Taken and wiped piece by piece, while it is in the processor's cache. */
 	from = VARDATA_ANY(encrypted);
@@ -197,6 +190,17 @@ provconn_cipher_keystream(const unsigned char *key, uint64 block, char *out, siz
 	}
 	pfree(encrypted);
 	pfree(counters);
+}
+
+/* In chunks of a fixed length, which a compiler turns into a few instructions. */
+void
+provconn_cipher_xor(char *restrict out, const char *restrict a, const char *restrict b, size_t len)
+{
+	for (; len >= CHUNK; out += CHUNK, a += CHUNK, b += CHUNK, len -= CHUNK)
+		for (int i = 0; i < CHUNK; i++)
+			out[i] = a[i] ^ b[i];
+	for (size_t i = 0; i < len; i++)
+		out[i] = a[i] ^ b[i];
 }
 
 /* Of the examples of NIST SP 800-38B with AES-256 one for each subkey. */
@@ -229,6 +233,77 @@ provconn_cipher_test(void)
 		if (memcmp(mac, tags[i], PROVCONN_ENVELOPE_TAG) != 0)
 			provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "authenticate");
 	}
+}
+
+/* From the stock, unless the text is longer than that. */
+static void
+encrypt_text(const unsigned char *key, ProvconnSpan plaintext, unsigned char iv[BLOCK], char *out)
+{
+	size_t		blocks = (plaintext.len + BLOCK - 1) / BLOCK;
+	char	   *keystream;
+
+	if (blocks > STOCK)
+	{
+		provconn_random_bytes(iv, BLOCK);
+		apply_keystream(key, iv, plaintext.data, plaintext.len, out);
+		return;
+	}
+	if (stock == NULL || stock->owner != MyProcPid || stock->used + blocks > STOCK ||
+		memcmp(stock->key, key, sizeof(stock->key)) != 0)
+		make_stock(key);
+	add_to_counter(stock->start, stock->used, iv);
+	keystream = stock->bytes + stock->used * BLOCK;
+	stock->used += blocks;
+	provconn_cipher_xor(out, plaintext.data, keystream, plaintext.len);
+	provconn_secret_wipe(keystream, blocks * BLOCK);
+}
+
+static void
+make_stock(const unsigned char *key)
+{
+	if (stock == NULL)
+		stock = provconn_secret_pages(sizeof(Stock), false);
+	/* Should this fail, there is none. */
+	stock->owner = 0;
+	memcpy(stock->key, key, sizeof(stock->key));
+	provconn_random_bytes(stock->start, sizeof(stock->start));
+	provconn_cipher_keystream(key, stock->start, stock->bytes, sizeof(stock->bytes));
+	stock->used = 0;
+	stock->owner = MyProcPid;
+}
+
+static void
+apply_keystream(const unsigned char *key, const unsigned char iv[BLOCK],
+				const char *in, size_t len, char *out)
+{
+	char	   *keystream = provconn_secret_alloc(TYPEALIGN(BLOCK, Min(len, PART)));
+
+	for (size_t done = 0; done < len; done += PART)
+	{
+		size_t		part = Min(len - done, PART);
+		unsigned char counter[BLOCK];
+
+		CHECK_FOR_INTERRUPTS();
+		add_to_counter(iv, done / BLOCK, counter);
+		provconn_cipher_keystream(key, counter, keystream, TYPEALIGN(BLOCK, part));
+		provconn_cipher_xor(out + done, in + done, keystream, part);
+	}
+	provconn_secret_wipe(keystream, TYPEALIGN(BLOCK, Min(len, PART)));
+}
+
+/* All 128 bits are the counter, big-endian: NIST SP 800-38A, appendix B.1. */
+static void
+add_to_counter(const unsigned char counter[BLOCK], uint64 number, unsigned char sum[BLOCK])
+{
+	uint64		halves[2];
+	uint64		low;
+
+	memcpy(halves, counter, sizeof(halves));
+	low = pg_ntoh64(halves[1]) + number;
+	if (low < number)
+		halves[0] = pg_hton64(pg_ntoh64(halves[0]) + 1);
+	halves[1] = pg_hton64(low);
+	memcpy(sum, halves, sizeof(halves));
 }
 
 /*
@@ -277,8 +352,6 @@ load_library(void)
 		const char *path = "$libdir/pgcrypto";
 
 		library.encrypt = load_external_function(path, "pg_encrypt", true, NULL);
-		library.encrypt_iv = load_external_function(path, "pg_encrypt_iv", true, NULL);
-		library.decrypt_iv = load_external_function(path, "pg_decrypt_iv", true, NULL);
 		library.hmac = load_external_function(path, "pg_hmac", true, NULL);
 		loaded = true;
 	}

@@ -10,7 +10,7 @@
 
 #define PROVCONN_CIPHER_MAC 32
 
-/* What is derived of a key: one for AES-CBC, one for AES-CMAC and its subkeys. */
+/* What is derived of a key: one for AES-CTR, one for AES-CMAC and its subkeys. */
 typedef struct ProvconnCipherKeys
 {
 	unsigned char encryption[PROVCONN_KEY_LENGTH];
@@ -43,10 +43,16 @@ extern bool provconn_cipher_open(const ProvconnCipherKeys *keys, const ProvconnE
 								 ProvconnSpan associated, ProvconnSpan *plaintext);
 
 /*
- * The keystream of AES-256 in counter mode (NIST SP 800-38A, section 6.5), len
- * bytes from the block on that is given, len a multiple of the block's length.
+ * The keystream of AES-256 in counter mode (NIST SP 800-38A, section 6.5) from
+ * the counter block start on; len is a multiple of a block's length.
  */
-extern void provconn_cipher_keystream(const unsigned char *key, uint64 block, char *out, size_t len);
+extern void provconn_cipher_keystream(const unsigned char *key,
+									  const unsigned char start[PROVCONN_ENVELOPE_BLOCK],
+									  char *out, size_t len);
+
+/* out = a XOR b */
+extern void provconn_cipher_xor(char *restrict out, const char *restrict a,
+								const char *restrict b, size_t len);
 
 /* Raises a fault where pgcrypto is not there, or tags are not what the standard has. */
 extern void provconn_cipher_test(void);

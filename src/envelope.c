@@ -33,8 +33,7 @@ provconn_envelope_parse(const unsigned char *bytes, size_t len,
 {
 	int32_t		key_id = provconn_envelope_key_id(bytes, len);
 
-	if (len < PROVCONN_ENVELOPE_OVERHEAD + PROVCONN_ENVELOPE_BLOCK ||
-		(len - PROVCONN_ENVELOPE_OVERHEAD) % PROVCONN_ENVELOPE_BLOCK != 0)
+	if (len <= PROVCONN_ENVELOPE_OVERHEAD)
 		return false;
 	if (bytes[0] != PROVCONN_ENVELOPE_FORMAT)
 		return false;

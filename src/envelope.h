@@ -4,9 +4,9 @@
  *	offset	length	what
  *	0		1		format, 1
  *	1		4		data key id, big-endian, 1 or more
- *	5		16		initialization vector
- *	21		16*n	ciphertext, AES-256-CBC with PKCS#7 padding, n >= 1
- *	21+16n	16		tag, AES-256-CMAC
+ *	5		16		initial counter block
+ *	21		n		ciphertext, AES-256-CTR, n >= 1
+ *	21+n	16		tag, AES-256-CMAC
  *
  * The tag covers the associated data, which is not stored but known from the
  * row: see provconn_envelope_associated().

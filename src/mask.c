@@ -18,6 +18,7 @@
  */
 #include "postgres.h"
 
+#include "port/pg_bswap.h"
 #include "utils/memutils.h"
 
 #include "cipher.h"
@@ -32,7 +33,6 @@
 #define START_LENGTH 8
 #define HEAD_LENGTH (TAG_LENGTH + START_LENGTH)
 #define BLOCK PROVCONN_ENVELOPE_BLOCK
-#define CHUNK 32
 #define STRETCH 1024			/* blocks that are made at once */
 
 typedef struct Process
@@ -47,7 +47,6 @@ typedef struct Process
 
 static Process *this_process(void);
 static void apply_keystream(Process *process, uint64 start, ProvconnSpan in, char *out);
-static void xor_bytes(char *restrict out, const char *restrict a, const char *restrict b, size_t len);
 
 /* Where a secret arises, it may stand as a literal in the statement. */
 Datum
@@ -125,24 +124,17 @@ apply_keystream(Process *process, uint64 start, ProvconnSpan in, char *out)
 		if (!process->at_hand || block - process->stretch >= STRETCH ||
 			(block - process->stretch) * BLOCK + part > STRETCH * BLOCK)
 		{
+			unsigned char counter[BLOCK] = {0};
+			uint64		number = pg_hton64(block);
+
+			memcpy(counter + sizeof(number), &number, sizeof(number));
 			process->at_hand = false;
-			provconn_cipher_keystream(process->key, block, process->keystream, STRETCH * BLOCK);
+			provconn_cipher_keystream(process->key, counter, process->keystream, STRETCH * BLOCK);
 			process->stretch = block;
 			process->at_hand = true;
 		}
 		offset = (block - process->stretch) * BLOCK;
-		xor_bytes(out + done, in.data + done, process->keystream + offset, part);
+		provconn_cipher_xor(out + done, in.data + done, process->keystream + offset, part);
 		done += part;
 	}
-}
-
-/* In chunks of a fixed length, which a compiler turns into a few instructions. */
-static void
-xor_bytes(char *restrict out, const char *restrict a, const char *restrict b, size_t len)
-{
-	for (; len >= CHUNK; out += CHUNK, a += CHUNK, b += CHUNK, len -= CHUNK)
-		for (int i = 0; i < CHUNK; i++)
-			out[i] = a[i] ^ b[i];
-	for (size_t i = 0; i < len; i++)
-		out[i] = a[i] ^ b[i];
 }
