@@ -72,6 +72,7 @@ static Datum let_pass(TriggerData *data, ProvconnFault fault, const char *what);
 static bool stands_aside(TriggerData *data);
 static Version read_version(TriggerData *data, HeapTuple tuple);
 static Datum get_value(const Version *version, int column, bool *isnull);
+static void set_value(const Version *version, int column, Datum value, bool isnull);
 static bool is_null(const Version *version, int column);
 static ProvconnUuid get_uuid(const Version *version, int column);
 static ProvconnStatus get_status(const Version *version);
@@ -93,7 +94,7 @@ static bool is_same_but_place(const Version *old, const Version *fresh);
 static bool is_resealed(const ProvconnAuditFrame *frame, const Version *old, const Version *fresh);
 static bool is_erased(TriggerData *data);
 static bool is_same_place(const Version *old, const Version *fresh);
-static HeapTuple place_tuple(const Version *fresh);
+static HeapTuple place_tuple(const Version *old, const Version *fresh);
 static void find_place(const Version *old, const Version *fresh, Datum *values, bool *nulls);
 static bool get_time(const Version *version, int column, TimestampTz *time);
 
@@ -125,7 +126,7 @@ provconn_guard_connection(PG_FUNCTION_ARGS)
 
 	if (frame == NULL && old.tuple != NULL && is_same_but_place(&old, &fresh) &&
 		!is_same_place(&old, &fresh))
-		return PointerGetDatum(place_tuple(&fresh));
+		return PointerGetDatum(place_tuple(NULL, &fresh));
 	if (is_null(&fresh, CONNECTION_ID))
 		provconn_fault_raise(PROVCONN_FAULT_FORBIDDEN_CHANGE, "connection_id is null");
 	if (old.tuple != NULL && is_resealed(frame, &old, &fresh))
@@ -374,6 +375,15 @@ get_value(const Version *version, int column, bool *isnull)
 	return version->values[at];
 }
 
+static void
+set_value(const Version *version, int column, Datum value, bool isnull)
+{
+	int			at = provconn_store_attnum(&provconn_connection_table, column) - 1;
+
+	version->values[at] = value;
+	version->nulls[at] = isnull;
+}
+
 static bool
 is_null(const Version *version, int column)
 {
@@ -510,9 +520,6 @@ stamp_tuple(const Version *old, const Version *fresh, ProvconnAuditFrame *frame)
 	ProvconnAuditRow direct;
 	ProvconnAuditRow *row = frame != NULL ? &frame->row : &direct;
 	ProvconnAuditStamp stamp;
-	int			attnums[6];
-	Datum		values[6];
-	bool		nulls[6] = {false};
 	bool		isnull = true;
 	int64		seq = 0;
 
@@ -528,18 +535,11 @@ stamp_tuple(const Version *old, const Version *fresh, ProvconnAuditFrame *frame)
 	if (frame != NULL)
 		frame->composed = true;
 
-	attnums[0] = provconn_store_attnum(&provconn_connection_table, CONNECTION_AUDIT_ID);
-	values[0] = UUIDPGetDatum((const pg_uuid_t *) &stamp.audit_id);
-	attnums[1] = provconn_store_attnum(&provconn_connection_table, CONNECTION_AUDIT_SEQ);
-	values[1] = Int64GetDatum(stamp.seq);
-	attnums[2] = provconn_store_attnum(&provconn_connection_table, CONNECTION_AUDIT_AT);
-	values[2] = TimestampTzGetDatum(stamp.occurred_at);
-	attnums[3] = provconn_store_attnum(&provconn_connection_table, CONNECTION_AUDIT_HASH);
-	values[3] = provconn_digest_datum(row->hash);
-	attnums[4] = provconn_store_attnum(&provconn_connection_table, CONNECTION_HELD_UNTIL);
-	attnums[5] = provconn_store_attnum(&provconn_connection_table, CONNECTION_DUE_AT);
-	find_place(old, fresh, &values[4], &nulls[4]);
-	return heap_modify_tuple_by_cols(fresh->tuple, fresh->tupdesc, 6, attnums, values, nulls);
+	set_value(fresh, CONNECTION_AUDIT_ID, UUIDPGetDatum((const pg_uuid_t *) &stamp.audit_id), false);
+	set_value(fresh, CONNECTION_AUDIT_SEQ, Int64GetDatum(stamp.seq), false);
+	set_value(fresh, CONNECTION_AUDIT_AT, TimestampTzGetDatum(stamp.occurred_at), false);
+	set_value(fresh, CONNECTION_AUDIT_HASH, provconn_digest_datum(row->hash), false);
+	return place_tuple(old, fresh);
 }
 
 /* The ids of a chain's rows are in its order, also within a millisecond and as a clock steps back. */
@@ -700,18 +700,22 @@ is_same_place(const Version *old, const Version *fresh)
 		same_value(old, fresh, CONNECTION_DUE_AT);
 }
 
-/* The row at its right place in the queue. */
+/* The row anew, at its right place in the queue. */
 static HeapTuple
-place_tuple(const Version *fresh)
+place_tuple(const Version *old, const Version *fresh)
 {
-	int			attnums[2];
 	Datum		values[2];
 	bool		nulls[2];
+	HeapTuple	placed;
 
-	attnums[0] = provconn_store_attnum(&provconn_connection_table, CONNECTION_HELD_UNTIL);
-	attnums[1] = provconn_store_attnum(&provconn_connection_table, CONNECTION_DUE_AT);
-	find_place(NULL, fresh, values, nulls);
-	return heap_modify_tuple_by_cols(fresh->tuple, fresh->tupdesc, 2, attnums, values, nulls);
+	find_place(old, fresh, values, nulls);
+	set_value(fresh, CONNECTION_HELD_UNTIL, values[0], nulls[0]);
+	set_value(fresh, CONNECTION_DUE_AT, values[1], nulls[1]);
+	placed = heap_form_tuple(fresh->tupdesc, fresh->values, fresh->nulls);
+	placed->t_self = fresh->tuple->t_self;
+	placed->t_tableOid = fresh->tuple->t_tableOid;
+	placed->t_data->t_ctid = fresh->tuple->t_data->t_ctid;
+	return placed;
 }
 
 /*

@@ -64,7 +64,8 @@ static bool can_update_first(const ResultRelInfo *target);
 static bool runs_others(Relation rel, const ResultRelInfo *target);
 static bool calls_others(Node *node, void *context);
 static bool is_of_others(Oid function, void *context);
-static void open_indexes(ProvconnWriter *writer);
+static void open_indexes(ProvconnWriter *writer, TupleTableSlot *fresh);
+static bool is_left_out(ProvconnWriter *writer, IndexInfo *info, TupleTableSlot *fresh);
 static void update_row(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh);
 static bool needs_index_entries(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh);
 static void end_write(ProvconnWriter *writer);
@@ -144,7 +145,7 @@ provconn_writer_insert(ProvconnWriter *writer, Datum *values, bool *nulls,
 		if (fill != NULL)
 			fill(writer->estate, rel, values, nulls, arg);
 		ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(rel), values, nulls), fresh, true);
-		open_indexes(writer);
+		open_indexes(writer, fresh);
 		ExecSimpleRelationInsert(writer->target, writer->estate, fresh);
 		AfterTriggerEndQuery(writer->estate);
 	}
@@ -317,8 +318,9 @@ is_of_others(Oid function, void *context)
 	return others;
 }
 
+/* Those that a fresh row does not concern stay closed, where it is known already. */
 static void
-open_indexes(ProvconnWriter *writer)
+open_indexes(ProvconnWriter *writer, TupleTableSlot *fresh)
 {
 	ResultRelInfo *target = writer->target;
 
@@ -331,12 +333,30 @@ open_indexes(ProvconnWriter *writer)
 	{
 		IndexInfo  *info = target->ri_IndexRelationInfo[i];
 
+		if (fresh != NULL && is_left_out(writer, info, fresh))
+			continue;
 		target->ri_IndexRelationDescs[i] = index_open(writer->indexes[i], RowExclusiveLock);
 		/* What the access method keeps points into the index as it is open now. */
 		info->ii_AmCache = NULL;
 		info->ii_Context = GetPerTupleMemoryContext(writer->estate);
 		info->ii_CheckedUnchanged = false;
 	}
+}
+
+/* Whether the predicate of a partial index leaves the row out, which no trigger changes any more. */
+static bool
+is_left_out(ProvconnWriter *writer, IndexInfo *info, TupleTableSlot *fresh)
+{
+	const TriggerDesc *triggers = writer->target->ri_TrigDesc;
+	ExprContext *context;
+
+	if (info->ii_Predicate == NIL || (triggers != NULL && triggers->trig_insert_before_row))
+		return false;
+	if (info->ii_PredicateState == NULL)
+		info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, writer->estate);
+	context = GetPerTupleExprContext(writer->estate);
+	context->ecxt_scantuple = fresh;
+	return !ExecQual(info->ii_PredicateState, context);
 }
 
 /* Most updates change no indexed column and stay on their page: no index is asked. */
@@ -347,7 +367,7 @@ update_row(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh)
 
 	if (!writer->can_wait)
 	{
-		open_indexes(writer);
+		open_indexes(writer, NULL);
 		ExecSimpleRelationUpdate(target, writer->estate, &writer->recheck, old, fresh);
 		return;
 	}
@@ -356,7 +376,7 @@ update_row(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh)
 	target->ri_NumIndices = writer->index_count;
 	if (needs_index_entries(writer, old, fresh))
 	{
-		open_indexes(writer);
+		open_indexes(writer, NULL);
 		provconn_compat_insert_index_entries(target, writer->estate, fresh);
 	}
 }
