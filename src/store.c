@@ -321,15 +321,13 @@ provconn_store_run(ProvconnTable *table, ProvconnStatement *statement,
 	uint64		processed;
 
 	provconn_store_enter(table, &saved);
-	if (statement->custom)
-		keep_from_compiling(&saved);
 	SPI_connect();
 	prepare_statement(statement);
+	if (!statement->by_index || !has_generic_plan(statement->plan))
+		keep_from_compiling(&saved);
 	if (statement->by_index && !has_generic_plan(statement->plan))
 	{
 		/* Statistics come late to a queue; its index is always right. */
-		if (saved.settings == 0)
-			saved.settings = NewGUCNestLevel();
 		override_setting("enable_bitmapscan", "off");
 		override_setting("enable_indexscan", "on");
 		override_setting("enable_seqscan", "off");
@@ -740,7 +738,10 @@ has_generic_plan(SPIPlanPtr plan)
 	return source->is_valid && source->gplan != NULL && source->gplan->is_valid;
 }
 
-/* JIT compiles what has hundreds of expressions for seconds, to save milliseconds. */
+/*
+ * JIT compiles what has hundreds of expressions for seconds, to save milliseconds,
+ * and what a planner takes for much, where a LIMIT makes it little.
+ */
 static void
 keep_from_compiling(ProvconnIdentity *saved)
 {
