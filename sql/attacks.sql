@@ -61,7 +61,7 @@ CREATE OPERATOR evil.= (LEFTARG = text, RIGHTARG = text, FUNCTION = evil.text_ye
 CREATE OPERATOR evil.= (LEFTARG = int, RIGHTARG = int, FUNCTION = evil.int_yes);
 CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE plpgsql AS $$ BEGIN PERFORM evil.yes(1, 1); RETURN '2000-01-01'; END $$;
 CREATE FUNCTION evil.hmac(bytea, bytea, text) RETURNS bytea LANGUAGE sql AS $$ SELECT ''::bytea $$;
-CREATE FUNCTION evil.encrypt_iv(bytea, bytea, bytea, text) RETURNS bytea LANGUAGE sql AS $$ SELECT $1 $$;
+CREATE FUNCTION evil.encrypt(bytea, bytea, text) RETURNS bytea LANGUAGE sql AS $$ SELECT $1 $$;
 CREATE TYPE evil.provconn_status AS ENUM ('disconnected', 'active');
 CREATE TABLE evil.connection (connection_id uuid, credential bytea);
 CREATE TEMP TABLE connection (connection_id uuid, credential bytea);

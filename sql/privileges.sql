@@ -251,8 +251,8 @@ BEGIN
 	CREATE FUNCTION evil.array_agg(uuid) RETURNS uuid[] LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('array_agg'); RETURN NULL; END $f$;
 	CREATE FUNCTION evil.min(timestamptz) RETURNS timestamptz LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('min'); RETURN NULL; END $f$;
 	CREATE FUNCTION evil.hmac(bytea, bytea, text) RETURNS bytea LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('hmac'); RETURN 'x'; END $f$;
-	CREATE FUNCTION evil.encrypt_iv(bytea, bytea, bytea, text) RETURNS bytea LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('encrypt_iv'); RETURN 'x'; END $f$;
-	CREATE FUNCTION evil.decrypt_iv(bytea, bytea, bytea, text) RETURNS bytea LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('decrypt_iv'); RETURN 'x'; END $f$;
+	CREATE FUNCTION evil.encrypt(bytea, bytea, text) RETURNS bytea LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('encrypt'); RETURN 'x'; END $f$;
+	CREATE FUNCTION evil.decrypt(bytea, bytea, text) RETURNS bytea LANGUAGE plpgsql AS $f$ BEGIN PERFORM evil.tell('decrypt'); RETURN 'x'; END $f$;
 END $$;
 -- the shadows work: whoever asks for = or now() without a schema is told on
 BEGIN;

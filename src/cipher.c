@@ -14,8 +14,8 @@
  * used, and no part of it is used twice, whatever becomes of the transaction.
  *
  * pgcrypto is called by its library's symbols: no search path can put another
- * function in its place.  It reads short keys and IVs without complaint, so the
- * lengths are ours to keep: the types here have no others.
+ * function in its place.  It reads short keys without complaint, so the lengths
+ * are ours to keep: the types here have no others.
  */
 #include "postgres.h"
 
@@ -42,10 +42,10 @@ typedef struct Library
 	PGFunction	hmac;
 } Library;
 
-/* Keystream that was made ahead, under one key. */
+/* Keystream that was made ahead, under one key, of which it has no copy. */
 typedef struct Stock
 {
-	unsigned char key[PROVCONN_KEY_LENGTH];
+	uint64		serial;			/* of the keys that it was made with */
 	unsigned char start[BLOCK]; /* its first counter block */
 	size_t		used;			/* blocks that are not there any more; STOCK: all */
 	int			owner;			/* the process that made it */
@@ -55,9 +55,9 @@ typedef struct Stock
 static Stock *stock = NULL;
 
 static const Library *load_library(void);
-static void encrypt_text(const unsigned char *key, ProvconnSpan plaintext, unsigned char iv[BLOCK],
-						 char *out);
-static void make_stock(const unsigned char *key);
+static void encrypt_text(const ProvconnCipherKeys *keys, ProvconnSpan plaintext,
+						 unsigned char iv[BLOCK], char *out);
+static void make_stock(const ProvconnCipherKeys *keys);
 static void apply_keystream(const unsigned char *key, const unsigned char iv[BLOCK],
 							const char *in, size_t len, char *out);
 static void add_to_counter(const unsigned char counter[BLOCK], uint64 number,
@@ -70,7 +70,6 @@ static void make_subkeys(ProvconnCipherKeys *keys);
 static void double_block(const unsigned char *in, unsigned char *out);
 static void wipe_freed(void);
 static void wipe_chunks(MemoryContext context, Size size);
-static bytea *new_buffer(size_t len);
 static bytea *copy_buffer(const void *bytes, size_t len);
 static text *name_buffer(const char *name);
 
@@ -97,6 +96,7 @@ void
 provconn_cipher_derive(const unsigned char *key, ProvconnSpan purpose, ProvconnCipherKeys *keys)
 {
 	static const char no_salt[PROVCONN_CIPHER_MAC] = {0};
+	static uint64 serial = 0;
 	unsigned char extracted[PROVCONN_CIPHER_MAC];
 	size_t		block_len = PROVCONN_CIPHER_MAC + purpose.len + 1;
 	char	   *block = provconn_secret_alloc(block_len);
@@ -115,6 +115,7 @@ provconn_cipher_derive(const unsigned char *key, ProvconnSpan purpose, ProvconnC
 	provconn_cipher_hmac(expand_key, second, keys->authentication);
 	provconn_secret_wipe(extracted, sizeof(extracted));
 	make_subkeys(keys);
+	keys->serial = ++serial;
 }
 
 bytea *
@@ -128,7 +129,7 @@ provconn_cipher_seal(const ProvconnCipherKeys *keys, int32 key_id, ProvconnSpan 
 
 	SET_VARSIZE(sealed, VARHDRSZ + len);
 	provconn_envelope_start(head, key_id);
-	encrypt_text(keys->encryption, plaintext, ciphertext - PROVCONN_ENVELOPE_IV, (char *) ciphertext);
+	encrypt_text(keys, plaintext, ciphertext - PROVCONN_ENVELOPE_IV, (char *) ciphertext);
 	compute_tag(keys, associated, head, PROVCONN_ENVELOPE_HEAD + plaintext.len,
 				ciphertext + plaintext.len);
 	return sealed;
@@ -203,7 +204,10 @@ provconn_cipher_xor(char *restrict out, const char *restrict a, const char *rest
 		out[i] = a[i] ^ b[i];
 }
 
-/* Of the examples of NIST SP 800-38B with AES-256 one for each subkey. */
+/*
+ * Of the examples of NIST SP 800-38B with AES-256 one for each subkey; of SP 800-38A
+ * two blocks of that with a counter (F.5.5), which has the same key and message.
+ */
 void
 provconn_cipher_test(void)
 {
@@ -220,9 +224,23 @@ provconn_cipher_test(void)
 		{0x28, 0xa7, 0x02, 0x3f, 0x45, 0x2e, 0x8f, 0x82, 0xbd, 0x4b, 0xf2, 0x8d, 0x8c, 0x37, 0xc3, 0x5c},
 		{0xaa, 0xf3, 0xd8, 0xf1, 0xde, 0x56, 0x40, 0xc2, 0x32, 0xf5, 0xb1, 0x69, 0xb9, 0xc9, 0x11, 0xe6}
 	};
+	static const unsigned char counter[BLOCK] = {
+		0xf0, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf7, 0xf8, 0xf9, 0xfa, 0xfb, 0xfc, 0xfd, 0xfe, 0xff
+	};
+	static const unsigned char ciphertext[2 * BLOCK] = {
+		0x60, 0x1e, 0xc3, 0x13, 0x77, 0x57, 0x89, 0xa5, 0xb7, 0xa7, 0xf5, 0x04, 0xbb, 0xf3, 0xd2, 0x28,
+		0xf4, 0x43, 0xe3, 0xca, 0x4d, 0x62, 0xb5, 0x9a, 0xca, 0x84, 0xe9, 0x90, 0xca, 0xca, 0xf5, 0xc5
+	};
+	/* The number of the second block is one whose lower half is 0. */
+	static const unsigned char carrying[2][BLOCK] = {
+		{0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+		{0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0}
+	};
 	ProvconnSpan nothing = {"", 0};
 	ProvconnCipherKeys keys = {0};
 	unsigned char mac[PROVCONN_CIPHER_MAC];
+	char		text[2 * BLOCK];
+	char		carried[BLOCK];
 
 	provconn_cipher_hmac(nothing, nothing, mac);
 	memcpy(keys.authentication, key, sizeof(key));
@@ -233,11 +251,19 @@ provconn_cipher_test(void)
 		if (memcmp(mac, tags[i], PROVCONN_ENVELOPE_TAG) != 0)
 			provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "authenticate");
 	}
+	apply_keystream(key, counter, (const char *) message, sizeof(text), text);
+	if (memcmp(text, ciphertext, sizeof(text)) != 0)
+		provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "encrypt");
+	provconn_cipher_keystream(key, carrying[0], text, sizeof(text));
+	provconn_cipher_keystream(key, carrying[1], carried, sizeof(carried));
+	if (memcmp(text + BLOCK, carried, sizeof(carried)) != 0)
+		provconn_fault_raise(PROVCONN_FAULT_PGCRYPTO_FAILED, "encrypt");
 }
 
-/* From the stock, unless the text is longer than that. */
+/* From the stock; a text that is longer than that, from a random counter block on. */
 static void
-encrypt_text(const unsigned char *key, ProvconnSpan plaintext, unsigned char iv[BLOCK], char *out)
+encrypt_text(const ProvconnCipherKeys *keys, ProvconnSpan plaintext, unsigned char iv[BLOCK],
+			 char *out)
 {
 	size_t		blocks = (plaintext.len + BLOCK - 1) / BLOCK;
 	char	   *keystream;
@@ -245,29 +271,30 @@ encrypt_text(const unsigned char *key, ProvconnSpan plaintext, unsigned char iv[
 	if (blocks > STOCK)
 	{
 		provconn_random_bytes(iv, BLOCK);
-		apply_keystream(key, iv, plaintext.data, plaintext.len, out);
+		apply_keystream(keys->encryption, iv, plaintext.data, plaintext.len, out);
 		return;
 	}
-	if (stock == NULL || stock->owner != MyProcPid || stock->used + blocks > STOCK ||
-		memcmp(stock->key, key, sizeof(stock->key)) != 0)
-		make_stock(key);
+	if (stock == NULL || stock->owner != MyProcPid || stock->serial != keys->serial ||
+		stock->used + blocks > STOCK)
+		make_stock(keys);
 	add_to_counter(stock->start, stock->used, iv);
 	keystream = stock->bytes + stock->used * BLOCK;
+	/* Nothing that happens to the envelope brings it back. */
 	stock->used += blocks;
 	provconn_cipher_xor(out, plaintext.data, keystream, plaintext.len);
 	provconn_secret_wipe(keystream, blocks * BLOCK);
 }
 
 static void
-make_stock(const unsigned char *key)
+make_stock(const ProvconnCipherKeys *keys)
 {
 	if (stock == NULL)
 		stock = provconn_secret_pages(sizeof(Stock), false);
 	/* Should this fail, there is none. */
 	stock->owner = 0;
-	memcpy(stock->key, key, sizeof(stock->key));
 	provconn_random_bytes(stock->start, sizeof(stock->start));
-	provconn_cipher_keystream(key, stock->start, stock->bytes, sizeof(stock->bytes));
+	provconn_cipher_keystream(keys->encryption, stock->start, stock->bytes, sizeof(stock->bytes));
+	stock->serial = keys->serial;
 	stock->used = 0;
 	stock->owner = MyProcPid;
 }
@@ -445,19 +472,11 @@ double_block(const unsigned char *in, unsigned char *out)
 
 /* A bytea that is wiped with its memory context. */
 static bytea *
-new_buffer(size_t len)
+copy_buffer(const void *bytes, size_t len)
 {
 	bytea	   *buffer = provconn_secret_alloc(VARHDRSZ + len);
 
 	SET_VARSIZE(buffer, VARHDRSZ + len);
-	return buffer;
-}
-
-static bytea *
-copy_buffer(const void *bytes, size_t len)
-{
-	bytea	   *buffer = new_buffer(len);
-
 	memcpy(VARDATA(buffer), bytes, len);
 	return buffer;
 }

@@ -16,6 +16,7 @@ typedef struct ProvconnCipherKeys
 	unsigned char encryption[PROVCONN_KEY_LENGTH];
 	unsigned char authentication[PROVCONN_KEY_LENGTH];
 	unsigned char subkeys[2][PROVCONN_ENVELOPE_BLOCK];
+	uint64		serial;			/* of the derivation: no other of this process has it */
 } ProvconnCipherKeys;
 
 /* HMAC-SHA-256 of data under key. */
@@ -54,7 +55,7 @@ extern void provconn_cipher_keystream(const unsigned char *key,
 extern void provconn_cipher_xor(char *restrict out, const char *restrict a,
 								const char *restrict b, size_t len);
 
-/* Raises a fault where pgcrypto is not there, or tags are not what the standard has. */
+/* Raises a fault where pgcrypto is not there, or what it makes is not what the standards have. */
 extern void provconn_cipher_test(void);
 
 #endif							/* PROVCONN_CIPHER_H */

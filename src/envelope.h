@@ -28,7 +28,7 @@
 typedef struct ProvconnEnvelope
 {
 	int32_t		key_id;
-	const unsigned char *iv;
+	const unsigned char *iv;	/* the initial counter block */
 	const unsigned char *ciphertext;
 	size_t		ciphertext_len;
 	const unsigned char *tag;
@@ -53,7 +53,7 @@ extern bool provconn_envelope_parse(const unsigned char *bytes, size_t len,
 /* The data key that the bytes name; 0 when they are too short. */
 extern int32_t provconn_envelope_key_id(const unsigned char *bytes, size_t len);
 
-/* Writes format and key id to the head; the IV is the caller's to fill. */
+/* Writes format and key id to the head; the counter block is the caller's to fill. */
 extern void provconn_envelope_start(unsigned char *bytes, int32_t key_id);
 
 /*

@@ -259,7 +259,7 @@ is_same($rotated_copy->{$_}, $rotated_contents->{$_}, "rotated: $_") for sort ke
 is(verify('rotated_copy', 'public', $rotated_digest, 'problem'), '', 'rotated: so does the copy');
 is($node->safe_psql('rotated_copy', q(SELECT string_agg(concat_ws(' ', state, octet_length(wrapped)), ', ' ORDER BY key_id)
 		FROM provconn_keys JOIN provconn.data_key USING (key_id))),
-	'retired 0, retired 0, old 85, current 85', 'rotated: what was retired is gone for good');
+	'retired 0, retired 0, old 69, current 69', 'rotated: what was retired is gone for good');
 is($node->safe_psql('rotated_copy', "SELECT string_agg(action, ' ') FROM provconn.audit WHERE $erased IN (user_id, owner_id)"),
 	'erase_user', 'rotated: nobody who was erased comes back');
 is(secrets('rotated_copy', 'public'), secrets('rotated', 'public'), 'rotated: the secrets open');

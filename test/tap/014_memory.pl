@@ -2,7 +2,9 @@
 # secret, the backend's memory is searched for the secret, the master key, the data
 # key and the keys derived from them: those that seal credentials (K_enc, K_mac, and
 # half of K_enc, as it stands in a key schedule), which are kept beside the data key,
-# and those that seal the data key.
+# and those that seal the data key.  So it is for the keystream that a credential was
+# sealed or opened with, which is the secret to who has the stored bytes; that of the
+# next credential, made ahead, shows that the search would find it.
 #
 # Freed memory counts, as an attacker or a core dump has it, too.  The buffers of the
 # protocol are flushed before, by a statement and a result that are longer than
@@ -17,6 +19,7 @@ use FindBin;
 use lib "$FindBin::RealBin/lib";
 
 use Digest::SHA qw(hmac_sha256);
+use Math::BigInt;
 use ProvconnNode;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -54,7 +57,9 @@ my @keys = (
 	[ 'wrap K_enc' => 0 ],
 	[ 'wrap K_mac' => 0 ],
 	[ 'mask key'   => 1 ]);
+# The second is longer than the keystream that is made ahead.
 my @sizes = (200, 20000);
+my %makes_ahead = map { $_ => 1 } qw(connect refresh refresh_batch reauthenticate);
 
 plan skip_all => 'there is no /proc/self/mem' if !-r '/proc/self/mem';
 
@@ -158,8 +163,8 @@ for my $function (qw(reveal claim_due))
 	}
 }
 
-my $format = '%-24s %6s %7s  %-11s' . ' %10s' x @keys;
-diag(join("\n", sprintf($format, 'copies after', 'size', 'at once', 'the secret', map { $_->[0] } @keys), map { sprintf($format, @$_) } @table));
+my $format = '%-24s %6s %7s  %-11s %-11s' . ' %10s' x @keys;
+diag(join("\n", sprintf($format, 'copies after', 'size', 'at once', 'the secret', 'keystream', map { $_->[0] } @keys), map { sprintf($format, @$_) } @table));
 done_testing();
 
 # What is left in the session, which is closed.
@@ -174,13 +179,18 @@ sub examine
 	my $at_once = count($session, $needles[1]);
 	flush($session);
 	my @copies = map { count($session, $_) } @needles;
+	my ($used, $next) = keystream_of($connection, $key{'K_enc'});
+	my @of_used = map { count($session, substr($used, $_, 24)) } 0, length($used) / 2 - 12, length($used) - 24;
+	my $of_next = count($session, $next);
 	my ($most) = sort { $b <=> $a } @copies;
 	# the mask key comes last: to learn it overwrites what is left of another key
 	my @of_keys = map { count($session, $key{ $_->[0] } //= mask_key($session)) } @keys;
 
 	cmp_ok($most, '<=', $limit, "$what, $size bytes: copies of the secret");
+	is("@of_used", '0 0 0', "$what, $size bytes: copies of the keystream that was used");
+	is($of_next, $size == $sizes[0] && $makes_ahead{ $what =~ s/,.*//r } ? 1 : 0, "$what, $size bytes: copies of what comes next");
 	cmp_ok($of_keys[$_], '<=', $keys[$_][1], "$what, $size bytes: copies of $keys[$_][0]") for 0 .. $#keys;
-	push @table, [ $what, $size, $at_once, join(' ', map { sprintf('%3d', $_) } @copies), @of_keys ];
+	push @table, [ $what, $size, $at_once, (map { join(' ', map { sprintf('%3d', $_) } @$_) } \@copies, [ @of_used ]), @of_keys ];
 	if ($ENV{PROVCONN_TEST_PLACES})
 	{
 		note("$what, $size bytes, $_->[0]:\n" . $session->value('SELECT memscan_places($1)', complement($_->[1])))
@@ -255,6 +265,27 @@ sub connect_one
 		[ $oid, 1, $access ], [ $oid, 1, $refresh // 'r' ], [ 0, 0, $expires // 'infinity' ]);
 }
 
+# The keystream that a credential was sealed with, and the two blocks that come after.
+sub keystream_of
+{
+	my ($connection, $key) = @_;
+	my $sealed = pack('H*', $admin->value("SELECT encode(credential, 'hex') FROM provconn.connection WHERE connection_id = '$connection'"));
+	my $len = length($sealed) - 37;
+	my $keystream = keystream($key, substr($sealed, 5, 16), int(($len + 15) / 16) + 2);
+
+	return (substr($keystream, 0, $len), substr($keystream, -32));
+}
+
+# AES-256 in counter mode from a counter block on, so many blocks.
+sub keystream
+{
+	my ($key, $start, $blocks) = @_;
+	my $counter = Math::BigInt->from_hex(unpack('H*', $start));
+	my $counters = join('', map { substr('0' x 32 . $counter->copy->badd($_)->to_hex, -32) } 0 .. $blocks - 1);
+
+	return pack('H*', substr($admin->value(q(SELECT encrypt($1, $2, 'aes-ecb/pad:none')), map { [ 17, 1, $_ ] } pack('H*', $counters), $key), 2));
+}
+
 # The keys that a credential was sealed with, by the construction in doc/security.md.
 sub keys_of
 {
@@ -262,9 +293,7 @@ sub keys_of
 	my $wrapped = pack('H*', $admin->value("SELECT encode(d.wrapped, 'hex') FROM provconn.connection AS c"
 			  . " JOIN provconn.data_key AS d ON int4send(d.key_id) = substr(c.credential, 2, 4) WHERE c.connection_id = '$connection'"));
 	my ($wrap_encrypt, $wrap_mac) = derive($master, 'provconn.data_key');
-	my $data_key = $admin->value(q(SELECT decrypt_iv($1, $2, $3, 'aes-cbc/pad:pkcs')),
-		map { [ 17, 1, $_ ] } substr($wrapped, 21, -16), $wrap_encrypt, substr($wrapped, 5, 16));
-	$data_key = pack('H*', substr($data_key, 2));
+	my $data_key = substr($wrapped, 21, -16) ^ keystream($wrap_encrypt, substr($wrapped, 5, 16), 2);
 	die "the data key has not 32 bytes\n" if length($data_key) != 32;
 	my ($encrypt, $mac) = derive($data_key, 'provconn.credential');
 

@@ -5,13 +5,13 @@
 #include "envelope.h"
 #include "tap.h"
 
-#define MAX_BLOCKS 5
+#define MAX_LENGTH 33
 
-/* An envelope of that many blocks whose bytes count up from 5 on. */
+/* An envelope of a text of that length, whose bytes count up from 5 on. */
 static unsigned char *
-make_envelope(size_t blocks, int32_t key_id)
+make_envelope(size_t text_len, int32_t key_id)
 {
-	size_t		len = PROVCONN_ENVELOPE_OVERHEAD + blocks * PROVCONN_ENVELOPE_BLOCK;
+	size_t		len = PROVCONN_ENVELOPE_OVERHEAD + text_len;
 	unsigned char *bytes = (unsigned char *) tap_alloc(len);
 	size_t		i;
 
@@ -25,22 +25,22 @@ static void
 test_parse(void)
 {
 	ProvconnEnvelope envelope;
-	size_t		blocks;
+	size_t		text_len;
 
-	for (blocks = 1; blocks <= MAX_BLOCKS; blocks++)
+	for (text_len = 1; text_len <= MAX_LENGTH; text_len++)
 	{
-		unsigned char *bytes = make_envelope(blocks, 0x01020304);
-		size_t		len = PROVCONN_ENVELOPE_OVERHEAD + 16 * blocks;
+		unsigned char *bytes = make_envelope(text_len, 0x01020304);
+		size_t		len = 37 + text_len;
 
 		memset(&envelope, 0, sizeof(envelope));
-		ok(provconn_envelope_parse(bytes, len, &envelope), "%d blocks", (int) blocks);
+		ok(provconn_envelope_parse(bytes, len, &envelope), "a text of %d", (int) text_len);
 		ok(bytes[0] == 1 && memcmp(bytes + 1, "\1\2\3\4\5", 5) == 0,
 		   "the head is format and key id, big-endian, and no more is written");
 		is(envelope.key_id, 0x01020304, "key id");
-		is(envelope.iv - bytes, 5, "initialization vector");
+		is(envelope.iv - bytes, 5, "initial counter block");
 		is(envelope.ciphertext - bytes, 21, "ciphertext");
-		is(envelope.ciphertext_len, 16 * blocks, "length of the ciphertext");
-		is(envelope.tag - bytes, 21 + 16 * blocks, "tag");
+		is(envelope.ciphertext_len, text_len, "length of the ciphertext");
+		is(envelope.tag - bytes, 21 + text_len, "tag");
 		is(envelope.tag + 16 - bytes, len, "and no more");
 	}
 }
@@ -53,23 +53,23 @@ refuses_head(const char *head)
 	ProvconnEnvelope envelope;
 
 	memcpy(bytes, head, 5);
-	return !provconn_envelope_parse(bytes, PROVCONN_ENVELOPE_OVERHEAD + 16, &envelope);
+	return !provconn_envelope_parse(bytes, PROVCONN_ENVELOPE_OVERHEAD + 1, &envelope);
 }
 
 static void
 test_refusals(void)
 {
-	unsigned char *bytes = make_envelope(MAX_BLOCKS, 7);
+	unsigned char *bytes = make_envelope(MAX_LENGTH, 7);
 	ProvconnEnvelope envelope;
 	size_t		len;
 
-	for (len = 0; len <= PROVCONN_ENVELOPE_OVERHEAD + 16 * MAX_BLOCKS; len++)
+	for (len = 0; len <= PROVCONN_ENVELOPE_OVERHEAD + MAX_LENGTH; len++)
 	{
 		ProvconnSpan cut = span_of_bytes(bytes, len);
-		bool		whole = len == 53 || len == 69 || len == 85 || len == 101 || len == 117;
+		bool		enough = len >= 38;
 
 		is(provconn_envelope_parse((const unsigned char *) cut.data, len, &envelope),
-		   whole, "cut off at %d bytes it is %s envelope", (int) len, whole ? "an" : "no");
+		   enough, "cut off at %d bytes it is %s envelope", (int) len, enough ? "an" : "no");
 	}
 	ok(!provconn_envelope_parse(NULL, 0, &envelope), "no bytes at all");
 	ok(refuses_head("\0\0\0\0\1"), "format 0");
