@@ -13,7 +13,7 @@ OBJS = \
 	src/catalog.o src/cipher.o src/command.o src/connection.o src/digest.o src/doctor.o \
 	src/entry.o src/envelope.o src/erasure.o src/fault.o src/field.o src/health.o src/idempotency.o src/import.o \
 	src/journal.o src/json.o src/keyfile.o src/keyring.o src/lifecycle.o src/listing.o src/markup.o src/mask.o \
-	src/masterkey.o src/merkle.o src/metadata.o src/module.o src/opsapi.o \
+	src/masterkey.o src/merkle.o src/metadata.o src/module.o src/news.o src/opsapi.o \
 	src/partition.o src/progress.o src/provider.o src/queue.o \
 	src/queueapi.o src/random.o src/refresh.o src/report.o src/reportapi.o src/ring.o src/rights.o src/rotation.o src/seal.o src/secret.o \
 	src/settings.o src/shard.o src/sqlapi.o src/statement.o src/store.o src/style.o \

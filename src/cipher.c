@@ -135,6 +135,13 @@ provconn_cipher_seal(const ProvconnCipherKeys *keys, int32 key_id, ProvconnSpan 
 	return sealed;
 }
 
+void
+provconn_cipher_forget(void)
+{
+	if (stock != NULL)
+		provconn_secret_wipe(stock, sizeof(*stock));
+}
+
 bool
 provconn_cipher_check(const ProvconnCipherKeys *keys, const ProvconnEnvelope *envelope,
 					  ProvconnSpan associated)

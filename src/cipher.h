@@ -31,6 +31,9 @@ extern void provconn_cipher_derive(const unsigned char *key, ProvconnSpan purpos
 extern bytea *provconn_cipher_seal(const ProvconnCipherKeys *keys, int32 key_id,
 								   ProvconnSpan associated, ProvconnSpan plaintext);
 
+/* Wipes the keystream that was made ahead. */
+extern void provconn_cipher_forget(void);
+
 /* Whether an envelope was sealed with these keys and associated data. */
 extern bool provconn_cipher_check(const ProvconnCipherKeys *keys, const ProvconnEnvelope *envelope,
 								  ProvconnSpan associated);

@@ -10,6 +10,7 @@
 #error "provconn needs PostgreSQL 15, 16, 17 or 18"
 #endif
 
+#include "access/genam.h"
 #include "catalog/pg_extension.h"
 #include "executor/executor.h"
 #include "nodes/execnodes.h"
@@ -82,6 +83,18 @@ provconn_compat_insert_index_entries(ResultRelInfo *target, EState *estate, Tupl
 	(void) ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL, false);
 #else
 	(void) ExecInsertIndexTuples(target, slot, estate, true, false, NULL, NIL);
+#endif
+}
+
+/* What an access method does when a statement is through with an index. */
+static inline void
+provconn_compat_end_index_insert(Relation index, IndexInfo *info)
+{
+#if PG_VERSION_NUM >= 170000
+	index_insert_cleanup(index, info);
+#else
+	(void) index;
+	(void) info;
 #endif
 }
 

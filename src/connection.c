@@ -53,7 +53,7 @@ static const ProvconnColumn columns[CONNECTION_COLUMN_COUNT] = {
 
 ProvconnTable provconn_connection_table = {
 	.name = "connection", .key_columns = 2, .column_count = CONNECTION_COLUMN_COUNT, .columns = columns,
-	.group_columns = 2, .group = {CONNECTION_USER_ID, CONNECTION_PROVIDER_ID}
+	.group_columns = 3, .group = {CONNECTION_USER_ID, CONNECTION_PROVIDER_ID, CONNECTION_STATUS}
 };
 
 static ProvconnStatement list_of_user = {
@@ -137,10 +137,11 @@ bool
 provconn_connection_find_pending(const ProvconnUuid *user_id, const ProvconnUuid *provider_id,
 								 ProvconnSpan alias, ProvconnConnection *connection)
 {
-	Datum		keys[2];
+	Datum		keys[3];
 
 	keys[0] = UUIDPGetDatum((const pg_uuid_t *) user_id);
 	keys[1] = UUIDPGetDatum((const pg_uuid_t *) provider_id);
+	keys[2] = provconn_catalog_status_datum(PROVCONN_STATUS_PENDING);
 
 	/* One that another session takes meanwhile is passed over: search again. */
 	for (;;)
@@ -493,8 +494,7 @@ looks_for_pending(ProvconnRow *row, void *arg)
 	TimestampTz created_at;
 	bool		isnull;
 
-	if (provconn_catalog_status(provconn_store_get(row, CONNECTION_STATUS, &isnull)) != PROVCONN_STATUS_PENDING ||
-		!is_completed_by(row, search->alias))
+	if (!is_completed_by(row, search->alias))
 		return true;
 	id = get_uuid(row, CONNECTION_ID, &isnull);
 	created_at = DatumGetTimestampTz(provconn_store_get(row, CONNECTION_CREATED_AT, &isnull));

@@ -34,6 +34,7 @@
 #include "fault.h"
 #include "keyring.h"
 #include "masterkey.h"
+#include "news.h"
 #include "random.h"
 #include "secret.h"
 #include "settings.h"
@@ -138,12 +139,12 @@ static bool has_check(const bytea *stored, const unsigned char *key, const char 
 static const ProvconnCipherKeys *wrapping_keys(const ProvconnTable *table,
 											   const ProvconnMasterKey *master);
 static ProvconnSpan wrap_binding(int32 key_id);
-static void forget_keys(Datum arg, Oid relid);
+static void forget_keys(Oid relid);
 
 void
 provconn_keyring_init(void)
 {
-	CacheRegisterRelcacheCallback(forget_keys, (Datum) 0);
+	provconn_news_listen(forget_keys);
 }
 
 const ProvconnDataKey *
@@ -341,6 +342,7 @@ refresh_cache(void)
 	if (cache_stale || cache->generation != generation || cache->reloaded != PgReloadTime)
 	{
 		provconn_secret_wipe(cache, sizeof(Cache));
+		provconn_cipher_forget();
 		cache->generation = generation;
 		cache->reloaded = PgReloadTime;
 		cache_stale = false;
@@ -655,7 +657,7 @@ wrap_binding(int32 key_id)
 }
 
 static void
-forget_keys(Datum arg, Oid relid)
+forget_keys(Oid relid)
 {
 	if (relid == InvalidOid || relid == data_key.relid)
 		cache_stale = true;

@@ -34,6 +34,7 @@
 
 #include "compat.h"
 #include "fault.h"
+#include "news.h"
 #include "partition.h"
 #include "store.h"
 #include "uuid7.h"
@@ -88,11 +89,12 @@ typedef struct Known
 } Known;
 
 static Known known;
+static uint64 changes = 0;
 
 static Oid	find_partition(const ProvconnUuid *audit_id, bool *in_use);
 static Oid	find_bounds(const ProvconnUuid *audit_id, bool *in_use, int *offset);
 static void remember_partition(Oid partition, PartitionBoundInfo bounds, int offset);
-static void forget_partitions(Datum arg, Oid relid);
+static void forget_partitions(Oid relid);
 static bool name_is_taken(Month month);
 static bool is_partly_covered(Month month);
 static void make_month(Month month);
@@ -107,7 +109,7 @@ static char *uuid_text(ProvconnUuid uuid);
 void
 provconn_partition_init(void)
 {
-	CacheRegisterRelcacheCallback(forget_partitions, (Datum) 0);
+	provconn_news_listen(forget_partitions);
 }
 
 Oid
@@ -149,17 +151,20 @@ provconn_partition_for(const ProvconnUuid *audit_id, TimestampTz when)
 void
 provconn_partition_extend(TimestampTz when)
 {
+	uint64		changes_before;
 	Month		now;
 	ProvconnUuid horizon;
 	bool		in_use;
 
 	if (when < known.extended_until)
 		return;
+	changes_before = changes;
 	now = month_of(when);
 	horizon = month_floor(month_after(now, MONTHS_AHEAD));
 	if (OidIsValid(find_partition(&horizon, &in_use)))
 	{
-		known.extended_until = month_begin(month_after(now, 1));
+		if (changes == changes_before)
+			known.extended_until = month_begin(month_after(now, 1));
 		return;
 	}
 	if (in_use)
@@ -246,6 +251,7 @@ static Oid
 find_bounds(const ProvconnUuid *audit_id, bool *in_use, int *offset)
 {
 	Relation	parent = provconn_store_open(&audit, RowExclusiveLock);
+	uint64		changes_before = changes;
 	PartitionKey key = RelationGetPartitionKey(parent);
 	PartitionDesc partitions = RelationGetPartitionDesc(parent, true);
 	PartitionBoundInfo bounds = partitions->boundinfo;
@@ -269,7 +275,8 @@ find_bounds(const ProvconnUuid *audit_id, bool *in_use, int *offset)
 			index = bounds->default_index;
 		if (index >= 0)
 			found = partitions->oids[index];
-		if (OidIsValid(found) && index != bounds->default_index)
+		/* News that came meanwhile may concern what was just read. */
+		if (OidIsValid(found) && index != bounds->default_index && changes == changes_before)
 			remember_partition(found, bounds, *offset);
 	}
 	table_close(parent, NoLock);
@@ -289,8 +296,9 @@ remember_partition(Oid partition, PartitionBoundInfo bounds, int offset)
 }
 
 static void
-forget_partitions(Datum arg, Oid relid)
+forget_partitions(Oid relid)
 {
+	changes++;
 	if (!OidIsValid(relid) || relid == audit.relid || relid == known.partition)
 		memset(&known, 0, sizeof(known));
 }

@@ -21,6 +21,7 @@
 #include "catalog.h"
 #include "compat.h"
 #include "fault.h"
+#include "news.h"
 #include "provider.h"
 #include "store.h"
 
@@ -69,12 +70,12 @@ static KeptProvider kept[KEPT];
 static uint64 changes = 0;
 
 static bool read_provider(const ProvconnUuid *id, ProvconnProvider *provider);
-static void forget_providers(Datum arg, Oid relid);
+static void forget_providers(Oid relid);
 
 void
 provconn_provider_init(void)
 {
-	CacheRegisterRelcacheCallback(forget_providers, (Datum) 0);
+	provconn_news_listen(forget_providers);
 }
 
 bool
@@ -185,7 +186,7 @@ read_provider(const ProvconnUuid *id, ProvconnProvider *provider)
 }
 
 static void
-forget_providers(Datum arg, Oid relid)
+forget_providers(Oid relid)
 {
 	if (OidIsValid(relid) && relid != provider_table.relid)
 		return;

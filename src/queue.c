@@ -7,8 +7,8 @@
  *	held_until	-infinity: free; a time: leased or backing off until then;
  *				infinity: nothing to refresh, but it expires; null: not queued
  *	due_at		the expiry, or an earlier time.  A refresh that nobody leased
- *				leaves it alone, and so does a disconnect, so that they touch no
- *				index; a sweep that comes upon such a row puts it right first.
+ *				leaves it alone, so that it touches no index; a sweep that comes
+ *				upon such a row puts it right first.
  *
  * So what is leased or backing off, or due later, is looked at once at most,
  * however much there is of it.  The queue only says where to look: a row that
@@ -129,7 +129,7 @@ static ProvconnStatement look_ahead = {
 	"SELECT pg_catalog.count(*) FILTER (WHERE q.is_held)::pg_catalog.int4,"
 	" pg_catalog.count(*) FILTER (WHERE q.lags)::pg_catalog.int4"
 	" FROM (SELECT u.is_held, u.lags FROM ("
-	"(SELECT false AS is_held, (c.due_at OPERATOR(pg_catalog.<) c.expires_at) IS NOT FALSE AS lags, c.due_at AS due_at"
+	"(SELECT false AS is_held, c.due_at OPERATOR(pg_catalog.<) c.expires_at AS lags, c.due_at AS due_at"
 	FROM_QUEUE IS_FREE IS_DUE("$3") " ORDER BY c.due_at LIMIT $4)"
 	" UNION ALL "
 	"(SELECT true, false, GREATEST(c.held_until, c.due_at)"
@@ -145,7 +145,7 @@ static ProvconnStatement look_ahead = {
 	" JOIN (SELECT f.shard_key, f.connection_id FROM (" \
 	"SELECT c.shard_key, c.connection_id, c.due_at," \
 	" c.expires_at" FROM_QUEUE place IS_DUE("$3") " ORDER BY c.due_at LIMIT $4) AS f" \
-	" WHERE (f.due_at OPERATOR(pg_catalog.<) f.expires_at) IS NOT FALSE) AS l" \
+	" WHERE f.due_at OPERATOR(pg_catalog.<) f.expires_at) AS l" \
 	" ON c.shard_key OPERATOR(pg_catalog.=) l.shard_key" \
 	" AND c.connection_id OPERATOR(pg_catalog.=) l.connection_id" \
 	" FOR NO KEY UPDATE OF c SKIP LOCKED) AS q"

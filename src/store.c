@@ -46,6 +46,7 @@
 
 #include "compat.h"
 #include "fault.h"
+#include "news.h"
 #include "store.h"
 #include "writer.h"
 
@@ -74,12 +75,12 @@ static Oid	find_group_index(ProvconnTable *table, Relation rel);
 static void make_scan_keys(const ProvconnTable *table, const int *which, int count,
 						   const Datum *keys, ScanKey scan_keys);
 static RegProcedure equality_of(Oid type);
-static void forget_relation(Datum arg, Oid relid);
+static void forget_relation(Oid relid);
 
 void
 provconn_store_init(void)
 {
-	CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
+	provconn_news_listen(forget_relation);
 }
 
 Oid
@@ -212,8 +213,11 @@ provconn_store_each_of(ProvconnTable *table, const Datum *keys, ProvconnVisit vi
 							  snapshot, table->group_columns, scan_keys);
 	row.slot = scan->slot;
 	while (HeapTupleIsValid(systable_getnext(scan)))
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (!visit(&row, arg))
 			break;
+	}
 	systable_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	table_close(row.rel, NoLock);
@@ -237,7 +241,6 @@ provconn_store_update(ProvconnRow *row, const ProvconnValues *changes)
 	bool	   *nulls = palloc(sizeof(bool) * natts);
 	Bitmapset  *updated = NULL;
 	ProvconnIdentity saved;
-	ProvconnWriter *writer;
 
 	slot_getallattrs(row->slot);
 	memcpy(values, row->slot->tts_values, sizeof(Datum) * natts);
@@ -251,9 +254,8 @@ provconn_store_update(ProvconnRow *row, const ProvconnValues *changes)
 		updated = bms_add_member(updated, table->attnums[i] - FirstLowInvalidHeapAttributeNumber);
 	}
 
-	writer = provconn_writer_of(row->rel);
-	enter(table, &saved, provconn_writer_runs_others(writer));
-	provconn_writer_update(writer, updated, row->slot, values, nulls);
+	enter(table, &saved, provconn_writer_runs_others(row->rel));
+	provconn_writer_update(row->rel, updated, row->slot, values, nulls);
 	provconn_store_leave(&saved);
 	CommandCounterIncrement();
 	bms_free(updated);
@@ -266,7 +268,6 @@ provconn_store_insert(ProvconnTable *table, Oid leaf, const ProvconnValues *row)
 {
 	const AttrNumber *attnums = table->attnums;
 	ProvconnIdentity saved;
-	ProvconnWriter *writer;
 	Relation	rel;
 	Datum	   *values;
 	bool	   *nulls;
@@ -301,9 +302,8 @@ provconn_store_insert(ProvconnTable *table, Oid leaf, const ProvconnValues *row)
 		nulls[attnums[i] - 1] = !row->set[i] || row->nulls[i];
 	}
 
-	writer = provconn_writer_of(rel);
-	enter(table, &saved, has_strangers || provconn_writer_runs_others(writer));
-	provconn_writer_insert(writer, values, nulls, has_strangers ? fill_defaults : NULL, table);
+	enter(table, &saved, has_strangers || provconn_writer_runs_others(rel));
+	provconn_writer_insert(rel, values, nulls, has_strangers ? fill_defaults : NULL, table);
 	provconn_store_leave(&saved);
 	table_close(rel, NoLock);
 	CommandCounterIncrement();
@@ -775,13 +775,15 @@ equality_of(Oid type)
 			return F_INT4EQ;
 		case UUIDOID:
 			return F_UUID_EQ;
+		case InvalidOid:
+			return F_ENUM_EQ;	/* see ProvconnColumn */
 		default:
 			elog(ERROR, "type %u is no key type", type);
 	}
 }
 
 static void
-forget_relation(Datum arg, Oid relid)
+forget_relation(Oid relid)
 {
 	news++;
 	for (ProvconnTable *table = known_tables; table != NULL; table = table->next)

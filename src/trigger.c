@@ -721,9 +721,8 @@ place_tuple(const Version *old, const Version *fresh)
 /*
  * Where in the queue a row belongs (see queue.c): held_until and due_at.  A row
  * that is free before and after, and expires later than before, keeps its
- * due_at, and one that is disconnected and held by nothing its place, unless the
- * update gives it another: the index of the queue need not change with every
- * refresh and disconnect.
+ * due_at, unless the update gives it another: the index of the queue need not
+ * change with every refresh.
  */
 static void
 find_place(const Version *old, const Version *fresh, Datum *values, bool *nulls)
@@ -736,14 +735,6 @@ find_place(const Version *old, const Version *fresh, Datum *values, bool *nulls)
 	bool		isnull;
 
 	nulls[0] = nulls[1] = false;
-	if (status == PROVCONN_STATUS_DISCONNECTED && old != NULL && is_same_place(old, fresh) &&
-		get_time(old, CONNECTION_HELD_UNTIL, &held_until) && TIMESTAMP_NOT_FINITE(held_until) &&
-		get_time(old, CONNECTION_DUE_AT, &due_at))
-	{
-		values[0] = TimestampTzGetDatum(held_until);
-		values[1] = TimestampTzGetDatum(due_at);
-		return;
-	}
 	if (status != PROVCONN_STATUS_ACTIVE || !get_time(fresh, CONNECTION_EXPIRES_AT, &due_at))
 	{
 		/* Where those stand that were given up, for who counts them. */

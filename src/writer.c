@@ -17,25 +17,28 @@
 #include "access/amapi.h"
 #include "access/genam.h"
 #include "access/htup_details.h"
+#include "access/table.h"
 #include "access/tableam.h"
+#include "access/transam.h"
 #include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_language.h"
 #include "catalog/pg_proc.h"
 #include "commands/trigger.h"
-#include "access/transam.h"
 #include "executor/executor.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "compat.h"
+#include "news.h"
 #include "writer.h"
 
-struct ProvconnWriter
+typedef struct ProvconnWriter
 {
 	Oid			relid;
 	MemoryContext context;		/* of all that is kept */
@@ -51,33 +54,36 @@ struct ProvconnWriter
 	bool		can_wait;		/* an update may find out first whether it needs the indexes */
 	bool		runs_others;	/* code that is not ours, nor the server's */
 	struct ProvconnWriter *next;
-};
+} ProvconnWriter;
 
 static ProvconnWriter *kept_writers = NULL;
 static uint64 changes = 0;		/* of anything that a writer may depend on */
 
-static void begin_write(ProvconnWriter *writer, Bitmapset *updated);
+static ProvconnWriter *begin_write(Relation rel, Bitmapset *updated);
 static ProvconnWriter *find_writer(Oid relid, bool *busy);
 static ProvconnWriter *make_writer(Relation rel);
-static bool can_be_kept(Relation rel);
+static bool has_generated_columns(Relation rel);
 static bool can_update_first(const ResultRelInfo *target);
 static bool runs_others(Relation rel, const ResultRelInfo *target);
 static bool calls_others(Node *node, void *context);
-static bool is_of_others(Oid function, void *context);
+static bool may_look_up(Oid function, void *context);
+static bool is_ours(Oid function);
 static void open_indexes(ProvconnWriter *writer, TupleTableSlot *fresh);
 static bool is_left_out(ProvconnWriter *writer, IndexInfo *info, TupleTableSlot *fresh);
 static void update_row(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh);
 static bool needs_index_entries(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh);
 static void end_write(ProvconnWriter *writer);
+static void close_indexes(ProvconnWriter *writer);
+static void close_others(ProvconnWriter *writer);
 static void keep_writer(ProvconnWriter *writer);
 static void drop_writer(ProvconnWriter *writer);
-static void forget_relation(Datum arg, Oid relid);
+static void forget_relation(Oid relid);
 static void forget_all(Datum arg, int cache_id, uint32 hash_value);
 
 void
 provconn_writer_init(void)
 {
-	CacheRegisterRelcacheCallback(forget_relation, (Datum) 0);
+	provconn_news_listen(forget_relation);
 	/* What a compiled expression or a trigger's function may be made of. */
 	CacheRegisterSyscacheCallback(PROCOID, forget_all, (Datum) 0);
 	CacheRegisterSyscacheCallback(TYPEOID, forget_all, (Datum) 0);
@@ -85,39 +91,28 @@ provconn_writer_init(void)
 	CacheRegisterSyscacheCallback(AMOPOPID, forget_all, (Datum) 0);
 }
 
-ProvconnWriter *
-provconn_writer_of(Relation rel)
+/* Where there is none yet, making it may run what nobody has looked at. */
+bool
+provconn_writer_runs_others(Relation rel)
 {
 	bool		busy;
-	ProvconnWriter *writer = find_writer(RelationGetRelid(rel), &busy);
+	const ProvconnWriter *writer = find_writer(RelationGetRelid(rel), &busy);
 
-	if (writer == NULL)
-	{
-		writer = make_writer(rel);
-		if (!busy && can_be_kept(rel))
-			keep_writer(writer);
-	}
-	writer->target->ri_RelationDesc = rel;
-	return writer;
-}
-
-bool
-provconn_writer_runs_others(const ProvconnWriter *writer)
-{
-	return writer->runs_others;
+	return writer == NULL || writer->runs_others;
 }
 
 void
-provconn_writer_update(ProvconnWriter *writer, Bitmapset *updated, TupleTableSlot *old,
+provconn_writer_update(Relation rel, Bitmapset *updated, TupleTableSlot *old,
 					   const Datum *values, const bool *nulls)
 {
-	begin_write(writer, updated);
+	ProvconnWriter *writer = begin_write(rel, updated);
+
 	PG_TRY();
 	{
-		TupleDesc	tupdesc = RelationGetDescr(writer->target->ri_RelationDesc);
-		TupleTableSlot *fresh = ExecInitExtraTupleSlot(writer->estate, tupdesc, &TTSOpsHeapTuple);
+		TupleTableSlot *fresh = ExecInitExtraTupleSlot(writer->estate, RelationGetDescr(rel),
+													   &TTSOpsHeapTuple);
 
-		ExecStoreHeapTuple(heap_form_tuple(tupdesc, unconstify(Datum *, values),
+		ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(rel), unconstify(Datum *, values),
 										   unconstify(bool *, nulls)), fresh, true);
 		update_row(writer, old, fresh);
 		AfterTriggerEndQuery(writer->estate);
@@ -133,14 +128,14 @@ provconn_writer_update(ProvconnWriter *writer, Bitmapset *updated, TupleTableSlo
 }
 
 void
-provconn_writer_insert(ProvconnWriter *writer, Datum *values, bool *nulls,
-					   ProvconnWriterFill fill, void *arg)
+provconn_writer_insert(Relation rel, Datum *values, bool *nulls, ProvconnWriterFill fill, void *arg)
 {
-	begin_write(writer, NULL);
+	ProvconnWriter *writer = begin_write(rel, NULL);
+
 	PG_TRY();
 	{
-		Relation	rel = writer->target->ri_RelationDesc;
-		TupleTableSlot *fresh = ExecInitExtraTupleSlot(writer->estate, RelationGetDescr(rel), &TTSOpsHeapTuple);
+		TupleTableSlot *fresh = ExecInitExtraTupleSlot(writer->estate, RelationGetDescr(rel),
+													   &TTSOpsHeapTuple);
 
 		if (fill != NULL)
 			fill(writer->estate, rel, values, nulls, arg);
@@ -158,14 +153,25 @@ provconn_writer_insert(ProvconnWriter *writer, Datum *values, bool *nulls,
 	end_write(writer);
 }
 
-static void
-begin_write(ProvconnWriter *writer, Bitmapset *updated)
+static ProvconnWriter *
+begin_write(Relation rel, Bitmapset *updated)
 {
-	writer->busy = true;
+	bool		busy;
+	ProvconnWriter *writer = find_writer(RelationGetRelid(rel), &busy);
+
+	if (writer == NULL)
+	{
+		writer = make_writer(rel);
+		if (!busy && !has_generated_columns(rel))
+			keep_writer(writer);
+	}
+	writer->target->ri_RelationDesc = rel;
 	writer->estate->es_output_cid = GetCurrentCommandId(true);
 	writer->estate->es_snapshot = InvalidSnapshot;
 	provconn_compat_set_updated(writer->estate, updated);
 	AfterTriggerBeginQuery();
+	writer->busy = true;
+	return writer;
 }
 
 /* One that holds and is free; busy: there is one, but in use. */
@@ -231,13 +237,16 @@ make_writer(Relation rel)
 	return writer;
 }
 
-/* Generated columns are prepared for the columns that one update sets. */
+/* They are prepared for the columns that one update sets, and come after the row's values. */
 static bool
-can_be_kept(Relation rel)
+has_generated_columns(Relation rel)
 {
-	TupleConstr *constraints = RelationGetDescr(rel)->constr;
+	TupleDesc	tupdesc = RelationGetDescr(rel);
 
-	return constraints == NULL || !constraints->has_generated_stored;
+	for (int i = 0; i < tupdesc->natts; i++)
+		if (TupleDescAttr(tupdesc, i)->attgenerated != '\0')
+			return true;
+	return false;
 }
 
 /* An update of a heap that all indexes may take, or leave, when it is done. */
@@ -262,14 +271,15 @@ runs_others(Relation rel, const ResultRelInfo *target)
 	TupleConstr *constraints = RelationGetDescr(rel)->constr;
 	TriggerDesc *triggers = target->ri_TrigDesc;
 
-	if (constraints != NULL && constraints->has_generated_stored)
+	if (has_generated_columns(rel))
 		return true;
 	for (int i = 0; constraints != NULL && i < constraints->num_check; i++)
 		if (calls_others(stringToNode(constraints->check[i].ccbin), NULL))
 			return true;
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 		if (triggers->triggers[i].tgqual != NULL ||
-			is_of_others(triggers->triggers[i].tgfoid, NULL))
+			!(is_ours(triggers->triggers[i].tgfoid) ||
+			  RI_FKey_trigger_type(triggers->triggers[i].tgfoid) == RI_TRIGGER_FK))
 			return true;
 	for (int i = 0; i < target->ri_NumIndices; i++)
 	{
@@ -282,7 +292,7 @@ runs_others(Relation rel, const ResultRelInfo *target)
 			calls_others((Node *) info->ii_Predicate, NULL))
 			return true;
 		for (int at = 0; at < supports; at++)
-			if (is_of_others(index->rd_support[at], NULL))
+			if (may_look_up(index->rd_support[at], NULL))
 				return true;
 	}
 	return false;
@@ -293,29 +303,36 @@ calls_others(Node *node, void *context)
 {
 	if (node == NULL)
 		return false;
-	return IsA(node, CoerceToDomain) || check_functions_in_node(node, is_of_others, context) ||
+	return IsA(node, CoerceToDomain) || check_functions_in_node(node, may_look_up, context) ||
 		expression_tree_walker(node, calls_others, context);
 }
 
-/* Neither the server's own nor a C function of this library. */
+/* What is immutable by the server's own word, or ours, looks nothing up by a name. */
 static bool
-is_of_others(Oid function, void *context)
+may_look_up(Oid function, void *context)
 {
-	HeapTuple	tuple;
+	if (!OidIsValid(function))
+		return false;
+	return function < FirstNormalObjectId ?
+		func_volatile(function) != PROVOLATILE_IMMUTABLE : !is_ours(function);
+}
+
+/* A C function of this library. */
+static bool
+is_ours(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	Datum		library;
 	bool		isnull;
-	bool		others = true;
+	bool		ours = false;
 
-	if (function < FirstNormalObjectId)
-		return false;
-	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
 	if (!HeapTupleIsValid(tuple))
-		return true;
+		return false;
 	library = SysCacheGetAttr(PROCOID, tuple, Anum_pg_proc_probin, &isnull);
 	if (!isnull && ((Form_pg_proc) GETSTRUCT(tuple))->prolang == ClanguageId)
-		others = strcmp(TextDatumGetCString(library), "$libdir/provconn") != 0;
+		ours = strcmp(TextDatumGetCString(library), "$libdir/provconn") == 0;
 	ReleaseSysCache(tuple);
-	return others;
+	return ours;
 }
 
 /* Those that a fresh row does not concern stay closed, where it is known already. */
@@ -343,14 +360,15 @@ open_indexes(ProvconnWriter *writer, TupleTableSlot *fresh)
 	}
 }
 
-/* Whether the predicate of a partial index leaves the row out, which no trigger changes any more. */
+/* Whether the predicate of a partial index leaves the row out, which nothing changes any more. */
 static bool
 is_left_out(ProvconnWriter *writer, IndexInfo *info, TupleTableSlot *fresh)
 {
 	const TriggerDesc *triggers = writer->target->ri_TrigDesc;
 	ExprContext *context;
 
-	if (info->ii_Predicate == NIL || (triggers != NULL && triggers->trig_insert_before_row))
+	if (info->ii_Predicate == NIL || has_generated_columns(writer->target->ri_RelationDesc) ||
+		(triggers != NULL && triggers->trig_insert_before_row))
 		return false;
 	if (info->ii_PredicateState == NULL)
 		info->ii_PredicateState = ExecPrepareQual(info->ii_Predicate, writer->estate);
@@ -412,9 +430,8 @@ end_write(ProvconnWriter *writer)
 	EState	   *estate = writer->estate;
 	ResultRelInfo *target = writer->target;
 
-	if (writer->indexes_open)
-		ExecCloseIndices(target);
-	writer->indexes_open = false;
+	close_indexes(writer);
+	close_others(writer);
 	ExecResetTupleTable(estate->es_tupleTable, writer->kept);
 	estate->es_tupleTable = NIL;
 	target->ri_TrigOldSlot = NULL;
@@ -425,6 +442,40 @@ end_write(ProvconnWriter *writer)
 	{
 		FreeExecutorState(estate);
 		drop_writer(writer);
+	}
+}
+
+/* As ExecCloseIndices() does it, but for those that stayed closed. */
+static void
+close_indexes(ProvconnWriter *writer)
+{
+	ResultRelInfo *target = writer->target;
+
+	for (int i = 0; i < writer->index_count && writer->indexes_open; i++)
+	{
+		Relation	index = target->ri_IndexRelationDescs[i];
+
+		if (index == NULL)
+			continue;
+		provconn_compat_end_index_insert(index, target->ri_IndexRelationInfo[i]);
+		index_close(index, RowExclusiveLock);
+		target->ri_IndexRelationDescs[i] = NULL;
+	}
+	writer->indexes_open = false;
+}
+
+/* A foreign key's action may have fired triggers of a table that refers to this one. */
+static void
+close_others(ProvconnWriter *writer)
+{
+	ListCell   *cell;
+
+	foreach(cell, writer->estate->es_trig_target_relations)
+	{
+		ResultRelInfo *other = lfirst(cell);
+
+		table_close(other->ri_RelationDesc, NoLock);
+		writer->valid = false;
 	}
 }
 
@@ -453,7 +504,7 @@ drop_writer(ProvconnWriter *writer)
 }
 
 static void
-forget_relation(Datum arg, Oid relid)
+forget_relation(Oid relid)
 {
 	changes++;
 	for (ProvconnWriter *writer = kept_writers; writer != NULL; writer = writer->next)
@@ -468,5 +519,5 @@ forget_relation(Datum arg, Oid relid)
 static void
 forget_all(Datum arg, int cache_id, uint32 hash_value)
 {
-	forget_relation(arg, InvalidOid);
+	forget_relation(InvalidOid);
 }

@@ -10,32 +10,25 @@
 #include "nodes/execnodes.h"
 #include "utils/rel.h"
 
-typedef struct ProvconnWriter ProvconnWriter;
-
 /*
- * The writer of a relation, which is open and locked.  It is for one row, to be
- * written next.
+ * Whether writing a row of the relation, which is open and locked, may run what
+ * others have made: triggers, constraints, index expressions.  If not, none of it
+ * depends on the search path.
  */
-extern ProvconnWriter *provconn_writer_of(Relation rel);
-
-/*
- * Whether writing a row runs what others have made: triggers, constraints, index
- * expressions.  If not, none of it depends on the search path.
- */
-extern bool provconn_writer_runs_others(const ProvconnWriter *writer);
+extern bool provconn_writer_runs_others(Relation rel);
 
 /*
  * Writes a row as the current user, with all that the executor does: triggers,
  * constraints, indexes.  updated are the attributes that an update sets, offset
  * as in a range table entry, for triggers that ask.
  */
-extern void provconn_writer_update(ProvconnWriter *writer, Bitmapset *updated, TupleTableSlot *old,
+extern void provconn_writer_update(Relation rel, Bitmapset *updated, TupleTableSlot *old,
 								   const Datum *values, const bool *nulls);
 
 /* fill, where given, sets further values before the row is written. */
 typedef void (*ProvconnWriterFill) (EState *estate, Relation rel, Datum *values, bool *nulls,
 									void *arg);
-extern void provconn_writer_insert(ProvconnWriter *writer, Datum *values, bool *nulls,
+extern void provconn_writer_insert(Relation rel, Datum *values, bool *nulls,
 								   ProvconnWriterFill fill, void *arg);
 
 /* Registers the invalidation callbacks; called once, from _PG_init. */

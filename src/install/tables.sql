@@ -81,7 +81,7 @@ CREATE TABLE provconn.connection (
 ALTER TABLE provconn.connection ALTER COLUMN credential SET STORAGE EXTERNAL;
 
 CREATE INDEX connection_id_idx ON provconn.connection (connection_id);
-CREATE INDEX connection_user_idx ON provconn.connection (user_id, provider_id);
+CREATE INDEX connection_user_idx ON provconn.connection (user_id, provider_id, status);
 
 -- The refresh queue: see src/queue.c.  No refresh changes it but that of a
 -- connection which was leased or failing.

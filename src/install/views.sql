@@ -115,7 +115,7 @@ LEFT JOIN LATERAL (
                    (pg_catalog.now() OPERATOR(pg_catalog.+) '5 minutes'::pg_catalog.interval) AS is_due
         FROM provconn.connection AS f
         WHERE f.provider_id OPERATOR(pg_catalog.=) n.provider_id
-          AND f.held_until OPERATOR(pg_catalog.=) '-infinity' AND f.expires_at IS NOT NULL
+          AND f.held_until OPERATOR(pg_catalog.=) '-infinity'
           AND f.due_at OPERATOR(pg_catalog.<=)
               (pg_catalog.now() OPERATOR(pg_catalog.+) '5 minutes'::pg_catalog.interval)
         UNION ALL
@@ -130,7 +130,7 @@ LEFT JOIN LATERAL (
         SELECT f.expires_at, NULL, 0, false
         FROM provconn.connection AS f
         WHERE f.provider_id OPERATOR(pg_catalog.=) n.provider_id
-          AND f.held_until OPERATOR(pg_catalog.=) 'infinity' AND f.expires_at IS NOT NULL
+          AND f.held_until OPERATOR(pg_catalog.=) 'infinity'
           AND f.due_at OPERATOR(pg_catalog.<=) pg_catalog.now()
     ) AS w
 ) AS q ON n.status OPERATOR(pg_catalog.=) 'active';

@@ -304,7 +304,7 @@ WHERE i.indrelid IN (SELECT oid FROM pg_class WHERE relnamespace = 'provconn'::r
   AND NOT i.indisunique;
 SELECT set_eq('other_indexes',
     $$VALUES ('connection_id_idx', 'CREATE INDEX connection_id_idx ON provconn.connection USING btree (connection_id)'),
-             ('connection_user_idx', 'CREATE INDEX connection_user_idx ON provconn.connection USING btree (user_id, provider_id)'),
+             ('connection_user_idx', 'CREATE INDEX connection_user_idx ON provconn.connection USING btree (user_id, provider_id, status)'),
              ('connection_queue_idx', 'CREATE INDEX connection_queue_idx ON provconn.connection USING btree (provider_id, held_until, due_at)'),
              ('seal_last_id_idx', 'CREATE INDEX seal_last_id_idx ON provconn.seal USING btree (last_id)')$$,
     'indexes');
