@@ -32,5 +32,5 @@ static void
 spread(Datum arg, Oid relid)
 {
 	for (int i = 0; i < listener_count; i++)
-		listeners[i] (relid);
+		listeners[i](relid);
 }
