@@ -36,7 +36,7 @@ $there->must(q(SELECT provconn_register_provider('local', 'Local', 'custom')));
 $admin->must('CREATE PUBLICATION everything FOR TABLE provconn.provider, provconn.data_key, provconn.connection, provconn.idempotency, provconn.audit,'
 	  . ' provconn.seal, provconn.seal_key'
 	  . ' WITH (publish_via_partition_root = true)');
-$there->must(q(ALTER TABLE provconn.provider DISABLE TRIGGER ALL; DELETE FROM provconn.provider; ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_open));
+$there->must(q(ALTER TABLE provconn.provider DISABLE TRIGGER ALL; DELETE FROM provconn.provider; ALTER TABLE provconn.provider ENABLE ALWAYS TRIGGER provconn_guard, ENABLE ALWAYS TRIGGER provconn_no_truncate, ENABLE ALWAYS TRIGGER provconn_open, ENABLE ALWAYS TRIGGER provconn_notice));
 $there->must(sprintf(q(CREATE SUBSCRIPTION everything CONNECTION '%s' PUBLICATION everything), $publisher->connstr('postgres') =~ s/'/''/gr));
 
 sub is_caught_up
