@@ -204,6 +204,8 @@ sub roll_back_while
 		$client->must($_) for ('BEGIN', "SELECT count(*) FROM generate_series(1, 50) AS n, provconn_rename(" . ProvconnWorker::user(21) . ", '$ids[21]', 'c' || n)", 'ROLLBACK');
 		$missing->query("SELECT provconn_connect(provconn_connect_command(gen_random_uuid(), " . ProvconnWorker::PROVIDER . ", 'acme', provconn_credentials('x', 'custom')))");
 		$count += 51;
+		# Faster than the worker, and not so fast that there is no room.
+		select(undef, undef, undef, 0.005);
 	}
 	$_->close for ($client, $missing);
 	return $count;
