@@ -190,12 +190,7 @@ find_writer(Oid relid, bool *busy)
 		*busy = true;
 		return NULL;
 	}
-	if (!writer->valid)
-	{
-		drop_writer(writer);
-		return NULL;
-	}
-	return writer;
+	return writer->valid ? writer : NULL;
 }
 
 static ProvconnWriter *
@@ -479,9 +474,16 @@ close_others(ProvconnWriter *writer)
 	}
 }
 
+/* Those that do not hold any more go: their relations may be gone, too. */
 static void
 keep_writer(ProvconnWriter *writer)
 {
+	for (ProvconnWriter *other = kept_writers, *next; other != NULL; other = next)
+	{
+		next = other->next;
+		if (!other->valid && !other->busy)
+			drop_writer(other);
+	}
 	MemoryContextSetParent(writer->context, TopMemoryContext);
 	writer->kept = true;
 	writer->next = kept_writers;
