@@ -71,7 +71,7 @@ def show_instructions(lines):
 
     heading('OTHER FORMS of a refresh, instructions, ratio to F0 (thousands)')
     row('', ['plain', 'preloaded'])
-    for job, text in (('refresh', 'SELECT f(command(...))'), ('refresh_row', 'SELECT f(ROW(...)::...)'),
+    for job, text in (('refresh', 'SELECT (f(command(...))).ok'), ('refresh_whole', 'SELECT f(command(...))'), ('refresh_row', 'SELECT f(ROW(...)::...)'),
                       ('refresh_columns', 'SELECT ok, ... FROM f()'), ('refresh_from', 'SELECT * FROM f()'),
                       ('refresh_batch', 'batch of 100, each')):
         cells = []
