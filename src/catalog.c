@@ -133,12 +133,6 @@ provconn_catalog_api_schema(void)
 }
 
 Oid
-provconn_catalog_status_type(void)
-{
-	return load_oids()->status;
-}
-
-Oid
 provconn_catalog_credential_type_type(void)
 {
 	return load_oids()->credential_type;

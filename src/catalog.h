@@ -49,8 +49,7 @@ typedef enum ProvconnComposite
 /* The schema that holds the public API. */
 extern Oid	provconn_catalog_api_schema(void);
 
-/* The two enum types, for statements that take one. */
-extern Oid	provconn_catalog_status_type(void);
+/* The enum provconn_credential_type, for statements that take one. */
 extern Oid	provconn_catalog_credential_type_type(void);
 
 /* Datums of the two enums, and back; NONE has no datum. */

@@ -15,6 +15,7 @@
 
 static ProvconnNewsListener listeners[MAX_LISTENERS];
 static int	listener_count = 0;
+static uint64 count = 0;
 
 static void spread(Datum arg, Oid relid);
 
@@ -28,9 +29,16 @@ provconn_news_listen(ProvconnNewsListener listener)
 	listeners[listener_count++] = listener;
 }
 
+uint64
+provconn_news_count(void)
+{
+	return count;
+}
+
 static void
 spread(Datum arg, Oid relid)
 {
+	count++;
 	for (int i = 0; i < listener_count; i++)
 		listeners[i](relid);
 }

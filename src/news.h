@@ -12,4 +12,10 @@ typedef void (*ProvconnNewsListener) (Oid relid);
 /* Called from _PG_init alone. */
 extern void provconn_news_listen(ProvconnNewsListener listener);
 
+/*
+ * How often there was news so far.  Who keeps what was read from the catalog
+ * compares before and after: what came meanwhile may concern what was just read.
+ */
+extern uint64 provconn_news_count(void);
+
 #endif							/* PROVCONN_NEWS_H */

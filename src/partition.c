@@ -79,7 +79,7 @@ static ProvconnStatement has_bounds = {
 	.types = {OIDOID, UUIDOID, UUIDOID}
 };
 
-/* The partition that the last row went to, and how long the months ahead last. */
+/* The partition that was found last, and how long the months ahead last. */
 typedef struct Known
 {
 	Oid			partition;
@@ -89,7 +89,6 @@ typedef struct Known
 } Known;
 
 static Known known;
-static uint64 changes = 0;
 
 static Oid	find_partition(const ProvconnUuid *audit_id, bool *in_use);
 static Oid	find_bounds(const ProvconnUuid *audit_id, bool *in_use, int *offset);
@@ -151,19 +150,19 @@ provconn_partition_for(const ProvconnUuid *audit_id, TimestampTz when)
 void
 provconn_partition_extend(TimestampTz when)
 {
-	uint64		changes_before;
+	uint64		before;
 	Month		now;
 	ProvconnUuid horizon;
 	bool		in_use;
 
 	if (when < known.extended_until)
 		return;
-	changes_before = changes;
+	before = provconn_news_count();
 	now = month_of(when);
 	horizon = month_floor(month_after(now, MONTHS_AHEAD));
 	if (OidIsValid(find_partition(&horizon, &in_use)))
 	{
-		if (changes == changes_before)
+		if (before == provconn_news_count())
 			known.extended_until = month_begin(month_after(now, 1));
 		return;
 	}
@@ -251,7 +250,7 @@ static Oid
 find_bounds(const ProvconnUuid *audit_id, bool *in_use, int *offset)
 {
 	Relation	parent = provconn_store_open(&audit, RowExclusiveLock);
-	uint64		changes_before = changes;
+	uint64		before = provconn_news_count();
 	PartitionKey key = RelationGetPartitionKey(parent);
 	PartitionDesc partitions = RelationGetPartitionDesc(parent, true);
 	PartitionBoundInfo bounds = partitions->boundinfo;
@@ -275,8 +274,8 @@ find_bounds(const ProvconnUuid *audit_id, bool *in_use, int *offset)
 			index = bounds->default_index;
 		if (index >= 0)
 			found = partitions->oids[index];
-		/* News that came meanwhile may concern what was just read. */
-		if (OidIsValid(found) && index != bounds->default_index && changes == changes_before)
+		if (OidIsValid(found) && index != bounds->default_index &&
+			before == provconn_news_count())
 			remember_partition(found, bounds, *offset);
 	}
 	table_close(parent, NoLock);
@@ -298,7 +297,6 @@ remember_partition(Oid partition, PartitionBoundInfo bounds, int offset)
 static void
 forget_partitions(Oid relid)
 {
-	changes++;
 	if (!OidIsValid(relid) || relid == audit.relid || relid == known.partition)
 		memset(&known, 0, sizeof(known));
 }

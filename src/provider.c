@@ -67,7 +67,6 @@ static ProvconnStatement insert_provider = {
 };
 
 static KeptProvider kept[KEPT];
-static uint64 changes = 0;
 
 static bool read_provider(const ProvconnUuid *id, ProvconnProvider *provider);
 static void forget_providers(Oid relid);
@@ -82,32 +81,33 @@ bool
 provconn_provider_find(const ProvconnUuid *id, ProvconnProvider *provider)
 {
 	KeptProvider *place = &kept[id->bytes[sizeof(id->bytes) - 1] % KEPT];
-	uint64		changes_before;
+	uint64		before;
 
 	/* What the transaction's snapshot shows is not for other transactions. */
 	if (IsolationUsesXactSnapshot())
 		return read_provider(id, provider);
 
 	AcceptInvalidationMessages();
-	changes_before = changes;
-	if (!place->valid || memcmp(&place->id, id, sizeof(*id)) != 0)
+	if (place->valid && memcmp(&place->id, id, sizeof(*id)) == 0)
 	{
-		if (!read_provider(id, provider))
-			return false;
-		if (provider->slug.len > sizeof(place->slug))
-			return true;
+		provider->id = *id;
+		provider->is_active = place->is_active;
+		provider->slug.data = pnstrdup(place->slug, place->slug_len);
+		provider->slug.len = place->slug_len;
+		return true;
+	}
+
+	before = provconn_news_count();
+	if (!read_provider(id, provider))
+		return false;
+	if (provider->slug.len <= sizeof(place->slug))
+	{
 		place->id = *id;
 		place->is_active = provider->is_active;
 		place->slug_len = provider->slug.len;
 		memcpy(place->slug, provider->slug.data, provider->slug.len);
-		/* News that came meanwhile may concern what was just read. */
-		place->valid = changes == changes_before;
-		return true;
+		place->valid = before == provconn_news_count();
 	}
-	provider->id = *id;
-	provider->is_active = place->is_active;
-	provider->slug.data = pnstrdup(place->slug, place->slug_len);
-	provider->slug.len = place->slug_len;
 	return true;
 }
 
@@ -190,7 +190,6 @@ forget_providers(Oid relid)
 {
 	if (OidIsValid(relid) && relid != provider_table.relid)
 		return;
-	changes++;
 	for (int i = 0; i < KEPT; i++)
 		kept[i].valid = false;
 }

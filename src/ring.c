@@ -457,14 +457,14 @@ static void
 save_rings(int code, Datum arg)
 {
 	FILE	   *file;
-	bool		failed = false;
+	bool		some = false;
+	bool		failed;
 
 	if (code != 0 || shared == NULL)
 		return;
 	for (int i = 0; i < shared->count; i++)
-		if (shared->rings[i].written > shared->rings[i].read)
-			failed = true;
-	if (!failed)
+		some |= shared->rings[i].written > shared->rings[i].read;
+	if (!some)
 		return;
 	file = AllocateFile(SAVED_FILE ".tmp", PG_BINARY_W);
 	failed = file == NULL;

@@ -53,8 +53,10 @@
 #define SAFE_SEARCH_PATH "pg_catalog, pg_temp"
 #define QUERY_BATCH 1000
 
+/* Of each table: the columns of its primary key come first. */
+static const int primary[PROVCONN_MAX_KEYS] = {0, 1, 2};
+
 static ProvconnTable *known_tables = NULL;
-static uint64 news = 0;			/* how often the relation cache told some */
 
 static void enter(ProvconnTable *table, ProvconnIdentity *saved, bool runs_others);
 static void resolve_table(ProvconnTable *table);
@@ -72,6 +74,8 @@ static bool has_generic_plan(SPIPlanPtr plan);
 static void keep_from_compiling(ProvconnIdentity *saved);
 static void override_setting(const char *name, const char *value);
 static Oid	find_group_index(ProvconnTable *table, Relation rel);
+static bool begins_with(Form_pg_index index, const ProvconnTable *table, const int *which, int count);
+static Snapshot reading_snapshot(void);
 static void make_scan_keys(const ProvconnTable *table, const int *which, int count,
 						   const Datum *keys, ScanKey scan_keys);
 static RegProcedure equality_of(Oid type);
@@ -141,8 +145,7 @@ provconn_store_find(ProvconnTable *table, const Datum *keys, ProvconnLock lock,
 
 	rel = provconn_store_open(table,
 							  lock != PROVCONN_LOCK_NONE ? RowExclusiveLock : AccessShareLock);
-	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
-								GetTransactionSnapshot() : GetLatestSnapshot());
+	snapshot = RegisterSnapshot(reading_snapshot());
 	slot = table_slot_create(rel, NULL);
 	found = find_tid(rel, table, keys, snapshot, &tid);
 	if (found)
@@ -206,8 +209,7 @@ provconn_store_each_of(ProvconnTable *table, const Datum *keys, ProvconnVisit vi
 	row.table = table;
 	row.rel = provconn_store_open(table, AccessShareLock);
 	make_scan_keys(table, table->group, table->group_columns, keys, scan_keys);
-	snapshot = RegisterSnapshot(IsolationUsesXactSnapshot() ?
-								GetTransactionSnapshot() : GetLatestSnapshot());
+	snapshot = RegisterSnapshot(reading_snapshot());
 	/* Without that index the table is read through: slow, but right. */
 	scan = systable_beginscan(row.rel, table->group_index, OidIsValid(table->group_index),
 							  snapshot, table->group_columns, scan_keys);
@@ -318,14 +320,16 @@ provconn_store_run(ProvconnTable *table, ProvconnStatement *statement,
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ProvconnIdentity saved;
+	bool		is_planned;
 	uint64		processed;
 
 	provconn_store_enter(table, &saved);
 	SPI_connect();
 	prepare_statement(statement);
-	if (!statement->by_index || !has_generic_plan(statement->plan))
+	is_planned = statement->by_index && has_generic_plan(statement->plan);
+	if (!is_planned)
 		keep_from_compiling(&saved);
-	if (statement->by_index && !has_generic_plan(statement->plan))
+	if (statement->by_index && !is_planned)
 	{
 		/* Statistics come late to a queue; its index is always right. */
 		override_setting("enable_bitmapscan", "off");
@@ -500,7 +504,7 @@ resolve_table(ProvconnTable *table)
 		table->relid = find_relid(table);
 	}
 
-	before = news;
+	before = provconn_news_count();
 	if (rel->rd_rel->relkind !=
 		(table->is_partitioned ? RELKIND_PARTITIONED_TABLE : RELKIND_RELATION))
 		provconn_fault_raise(PROVCONN_FAULT_NOT_A_TABLE, table->name);
@@ -518,8 +522,7 @@ resolve_table(ProvconnTable *table)
 		table->next = known_tables;
 		known_tables = table;
 	}
-	/* What came meanwhile may concern what was just read. */
-	table->valid = before == news;
+	table->valid = before == provconn_news_count();
 }
 
 static Oid
@@ -542,14 +545,11 @@ find_primary_key(ProvconnTable *table, Relation rel)
 {
 	Oid			found = provconn_compat_primary_key(rel);
 	HeapTuple	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(found));
-	Form_pg_index index;
 
 	if (!HeapTupleIsValid(tuple))
 		return InvalidOid;
-	index = (Form_pg_index) GETSTRUCT(tuple);
-	for (int i = 0; i < table->key_columns; i++)
-		if (i >= index->indnkeyatts || index->indkey.values[i] != table->attnums[i])
-			found = InvalidOid;
+	if (!begins_with((Form_pg_index) GETSTRUCT(tuple), table, primary, table->key_columns))
+		found = InvalidOid;
 	ReleaseSysCache(tuple);
 	return found;
 }
@@ -565,19 +565,24 @@ find_group_index(ProvconnTable *table, Relation rel)
 	foreach(cell, indexes)
 	{
 		Relation	index = index_open(lfirst_oid(cell), AccessShareLock);
-		bool		fits;
 
-		fits = index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisvalid &&
-			index->rd_index->indnkeyatts >= table->group_columns &&
-			RelationGetIndexPredicate(index) == NIL;
-		for (int i = 0; fits && i < table->group_columns; i++)
-			fits = index->rd_index->indkey.values[i] == table->attnums[table->group[i]];
-		if (fits)
+		if (index->rd_rel->relam == BTREE_AM_OID && index->rd_index->indisvalid &&
+			RelationGetIndexPredicate(index) == NIL &&
+			begins_with(index->rd_index, table, table->group, table->group_columns))
 			found = RelationGetRelid(index);
 		index_close(index, AccessShareLock);
 	}
 	list_free(indexes);
 	return found;
+}
+
+static bool
+begins_with(Form_pg_index index, const ProvconnTable *table, const int *which, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (i >= index->indnkeyatts || index->indkey.values[i] != table->attnums[which[i]])
+			return false;
+	return true;
 }
 
 /* PostgreSQL locks relations by another kind of tag, so this one is ours. */
@@ -656,7 +661,6 @@ static bool
 find_tid(Relation rel, ProvconnTable *table, const Datum *keys, Snapshot snapshot,
 		 ItemPointer tid)
 {
-	static const int primary[PROVCONN_MAX_KEYS] = {0, 1, 2};
 	ScanKeyData scan_keys[PROVCONN_MAX_KEYS];
 	SysScanDesc scan;
 	HeapTuple	tuple;
@@ -757,6 +761,13 @@ override_setting(const char *name, const char *value)
 							 true, 0, false);
 }
 
+/* As of now or, above READ COMMITTED, as the transaction sees it. */
+static Snapshot
+reading_snapshot(void)
+{
+	return IsolationUsesXactSnapshot() ? GetTransactionSnapshot() : GetLatestSnapshot();
+}
+
 static void
 make_scan_keys(const ProvconnTable *table, const int *which, int count, const Datum *keys,
 			   ScanKey scan_keys)
@@ -785,7 +796,6 @@ equality_of(Oid type)
 static void
 forget_relation(Oid relid)
 {
-	news++;
 	for (ProvconnTable *table = known_tables; table != NULL; table = table->next)
 	{
 		if (relid == InvalidOid || relid == table->relid)

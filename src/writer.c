@@ -53,12 +53,15 @@ typedef struct ProvconnWriter
 	bool		indexes_open;
 	bool		can_wait;		/* an update may find out first whether it needs the indexes */
 	bool		runs_others;	/* code that is not ours, nor the server's */
+	bool		has_generated;	/* columns */
 	struct ProvconnWriter *next;
 } ProvconnWriter;
 
 static ProvconnWriter *kept_writers = NULL;
 static uint64 changes = 0;		/* of anything that a writer may depend on */
 
+static void write_row(ProvconnWriter *writer, TupleTableSlot *old, Datum *values, bool *nulls,
+					  ProvconnWriterFill fill, void *arg);
 static ProvconnWriter *begin_write(Relation rel, Bitmapset *updated);
 static ProvconnWriter *find_writer(Oid relid, bool *busy);
 static ProvconnWriter *make_writer(Relation rel);
@@ -70,6 +73,7 @@ static bool may_look_up(Oid function, void *context);
 static bool is_ours(Oid function);
 static void open_indexes(ProvconnWriter *writer, TupleTableSlot *fresh);
 static bool is_left_out(ProvconnWriter *writer, IndexInfo *info, TupleTableSlot *fresh);
+static void insert_row(ProvconnWriter *writer, TupleTableSlot *fresh);
 static void update_row(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh);
 static bool needs_index_entries(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh);
 static void end_write(ProvconnWriter *writer);
@@ -105,43 +109,34 @@ void
 provconn_writer_update(Relation rel, Bitmapset *updated, TupleTableSlot *old,
 					   const Datum *values, const bool *nulls)
 {
-	ProvconnWriter *writer = begin_write(rel, updated);
-
-	PG_TRY();
-	{
-		TupleTableSlot *fresh = ExecInitExtraTupleSlot(writer->estate, RelationGetDescr(rel),
-													   &TTSOpsHeapTuple);
-
-		ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(rel), unconstify(Datum *, values),
-										   unconstify(bool *, nulls)), fresh, true);
-		update_row(writer, old, fresh);
-		AfterTriggerEndQuery(writer->estate);
-		EvalPlanQualEnd(&writer->recheck);
-	}
-	PG_CATCH();
-	{
-		drop_writer(writer);
-		PG_RE_THROW();
-	}
-	PG_END_TRY();
-	end_write(writer);
+	write_row(begin_write(rel, updated), old, unconstify(Datum *, values),
+			  unconstify(bool *, nulls), NULL, NULL);
 }
 
 void
 provconn_writer_insert(Relation rel, Datum *values, bool *nulls, ProvconnWriterFill fill, void *arg)
 {
-	ProvconnWriter *writer = begin_write(rel, NULL);
+	write_row(begin_write(rel, NULL), NULL, values, nulls, fill, arg);
+}
 
+/* old: what an update replaces; NULL for an insert. */
+static void
+write_row(ProvconnWriter *writer, TupleTableSlot *old, Datum *values, bool *nulls,
+		  ProvconnWriterFill fill, void *arg)
+{
 	PG_TRY();
 	{
+		Relation	rel = writer->target->ri_RelationDesc;
 		TupleTableSlot *fresh = ExecInitExtraTupleSlot(writer->estate, RelationGetDescr(rel),
 													   &TTSOpsHeapTuple);
 
 		if (fill != NULL)
 			fill(writer->estate, rel, values, nulls, arg);
 		ExecStoreHeapTuple(heap_form_tuple(RelationGetDescr(rel), values, nulls), fresh, true);
-		open_indexes(writer, fresh);
-		ExecSimpleRelationInsert(writer->target, writer->estate, fresh);
+		if (old != NULL)
+			update_row(writer, old, fresh);
+		else
+			insert_row(writer, fresh);
 		AfterTriggerEndQuery(writer->estate);
 	}
 	PG_CATCH();
@@ -162,7 +157,7 @@ begin_write(Relation rel, Bitmapset *updated)
 	if (writer == NULL)
 	{
 		writer = make_writer(rel);
-		if (!busy && !has_generated_columns(rel))
+		if (!busy && !writer->has_generated)
 			keep_writer(writer);
 	}
 	writer->target->ri_RelationDesc = rel;
@@ -223,7 +218,8 @@ make_writer(Relation rel)
 	for (int i = 0; i < writer->index_count; i++)
 		writer->indexes[i] = RelationGetRelid(target->ri_IndexRelationDescs[i]);
 	writer->can_wait = can_update_first(target);
-	writer->runs_others = runs_others(rel, target);
+	writer->has_generated = has_generated_columns(rel);
+	writer->runs_others = writer->has_generated || runs_others(rel, target);
 	ExecCloseIndices(target);
 	provconn_compat_init_recheck(&writer->recheck, writer->estate);
 	/* What was learnt meanwhile may concern what was read before. */
@@ -266,8 +262,6 @@ runs_others(Relation rel, const ResultRelInfo *target)
 	TupleConstr *constraints = RelationGetDescr(rel)->constr;
 	TriggerDesc *triggers = target->ri_TrigDesc;
 
-	if (has_generated_columns(rel))
-		return true;
 	for (int i = 0; constraints != NULL && i < constraints->num_check; i++)
 		if (calls_others(stringToNode(constraints->check[i].ccbin), NULL))
 			return true;
@@ -362,7 +356,7 @@ is_left_out(ProvconnWriter *writer, IndexInfo *info, TupleTableSlot *fresh)
 	const TriggerDesc *triggers = writer->target->ri_TrigDesc;
 	ExprContext *context;
 
-	if (info->ii_Predicate == NIL || has_generated_columns(writer->target->ri_RelationDesc) ||
+	if (info->ii_Predicate == NIL || writer->has_generated ||
 		(triggers != NULL && triggers->trig_insert_before_row))
 		return false;
 	if (info->ii_PredicateState == NULL)
@@ -372,22 +366,27 @@ is_left_out(ProvconnWriter *writer, IndexInfo *info, TupleTableSlot *fresh)
 	return !ExecQual(info->ii_PredicateState, context);
 }
 
+static void
+insert_row(ProvconnWriter *writer, TupleTableSlot *fresh)
+{
+	open_indexes(writer, fresh);
+	ExecSimpleRelationInsert(writer->target, writer->estate, fresh);
+}
+
 /* Most updates change no indexed column and stay on their page: no index is asked. */
 static void
 update_row(ProvconnWriter *writer, TupleTableSlot *old, TupleTableSlot *fresh)
 {
 	ResultRelInfo *target = writer->target;
 
-	if (!writer->can_wait)
-	{
+	if (writer->can_wait)
+		target->ri_NumIndices = 0;
+	else
 		open_indexes(writer, NULL);
-		ExecSimpleRelationUpdate(target, writer->estate, &writer->recheck, old, fresh);
-		return;
-	}
-	target->ri_NumIndices = 0;
 	ExecSimpleRelationUpdate(target, writer->estate, &writer->recheck, old, fresh);
+	EvalPlanQualEnd(&writer->recheck);
 	target->ri_NumIndices = writer->index_count;
-	if (needs_index_entries(writer, old, fresh))
+	if (writer->can_wait && needs_index_entries(writer, old, fresh))
 	{
 		open_indexes(writer, NULL);
 		provconn_compat_insert_index_entries(target, writer->estate, fresh);
