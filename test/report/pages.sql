@@ -35,6 +35,8 @@ BEGIN
 				ELSE PERFORM provconn_refresh(provconn_refresh_command(c.id, provconn_credentials('s', 'custom')));
 			END CASE;
 		END LOOP;
+		-- The time that they take is what the picture shows, however fast the commands are.
+		PERFORM pg_sleep(0.002);
 		IF i % 100 = 0 THEN
 			COMMIT;
 		END IF;
